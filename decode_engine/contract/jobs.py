@@ -1,0 +1,184 @@
+"""One specification per job: the files it reads and writes, and its settings."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from decode_engine.contract.base import Config, setting
+from decode_engine.contract.configs import (
+    CalibrateConfig,
+    EvaluateConfig,
+    FitMleConfig,
+    LocalizeConfig,
+    RenderConfig,
+    SimulationConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "CalibrateSpec",
+    "EvaluateSpec",
+    "ExampleSpec",
+    "ExportSpec",
+    "FitMleSpec",
+    "InspectSpec",
+    "JobSpec",
+    "LocalizeSpec",
+    "PreviewSpec",
+    "RenderSpec",
+    "SimulateSpec",
+    "TrainSpec",
+]
+
+_DEVICE = "Device: auto, cpu, cuda, cuda:1, mps."
+
+
+class CalibrateSpec(Config):
+    """Bead stacks to calibration."""
+
+    job: Literal["calibrate"] = "calibrate"
+    beads: tuple[str, ...] = setting(..., "Bead stacks (TIFF).", min_length=1)
+    out: str = setting(..., "Calibration file to write (.h5 or .mat).")
+    config: CalibrateConfig
+
+
+class SimulateSpec(Config):
+    """Simulate a movie with its truth."""
+
+    job: Literal["simulate"] = "simulate"
+    calibration: str = setting(..., "Calibration file.")
+    camera: str = setting(..., "Camera file.")
+    out: str = setting(..., "Folder for movie.tif and truth.csv.")
+    frames: int = setting(..., "Number of frames.", ge=1)
+    size_px: tuple[int, int] = setting(..., "Width and height of the movie.", unit="px")
+    density_per_um2: float | None = setting(
+        None, "Emitters on per frame and area; overrides the configuration.", unit="1/um^2", gt=0
+    )
+    drift_nm: tuple[float, float, float] = setting(
+        (0.0, 0.0, 0.0), "Drift in x, y, z from the first to the last frame.", unit="nm"
+    )
+    simulation: SimulationConfig = SimulationConfig()
+    seed: int = setting(0, "Seed.", ge=0)
+    overwrite: bool = setting(False, "Replace existing files.")
+    region: int | None = setting(None, "Field region of the calibration.")
+    channel: int | None = setting(None, "Channel of the calibration.")
+
+
+class TrainSpec(Config):
+    """Train a network for one calibration and camera."""
+
+    job: Literal["train"] = "train"
+    calibration: str = setting(..., "Calibration file.")
+    camera: str = setting(..., "Camera file.")
+    out: str = setting(..., "Model file to write.")
+    config: TrainingConfig = TrainingConfig()
+    init: str | None = setting(None, "Model to start from (warm start).")
+    device: str = setting("auto", _DEVICE)
+    resume: bool = setting(False, "Go on from the checkpoint of an unfinished training.")
+    overwrite: bool = setting(False, "Replace an existing model.")
+    region: int | None = setting(None, "Field region of the calibration.")
+    channel: int | None = setting(None, "Channel of the calibration.")
+
+
+class LocalizeSpec(Config):
+    """Localize movies with a trained model."""
+
+    job: Literal["localize"] = "localize"
+    movies: tuple[str, ...] = setting(..., "Movies.", min_length=1)
+    model: str = setting(..., "Model file.")
+    out: str = setting(..., "Result file, or folder when there are several movies.")
+    camera: str | None = setting(None, "Camera of the movie, if not the model's own.")
+    calibration: str | None = setting(None, "Calibration, only to check that the model fits it.")
+    pixel_size_nm: float | None = setting(
+        None, "Pixel size of the movie, only to check that the model fits it.", unit="nm", gt=0
+    )
+    config: LocalizeConfig = LocalizeConfig()
+    device: str = setting("auto", _DEVICE)
+
+
+class FitMleSpec(Config):
+    """Fit isolated emitters by maximum likelihood."""
+
+    job: Literal["fit-mle"] = "fit-mle"
+    movie: str = setting(..., "Movie.")
+    calibration: str = setting(..., "Calibration file.")
+    camera: str = setting(..., "Camera file.")
+    out: str = setting(..., "Result file.")
+    config: FitMleConfig = FitMleConfig()
+    device: str = setting("auto", _DEVICE)
+    region: int | None = setting(None, "Field region of the calibration.")
+    channel: int | None = setting(None, "Channel of the calibration.")
+
+
+class RenderSpec(Config):
+    """Draw localizations."""
+
+    job: Literal["render"] = "render"
+    localizations: str = setting(..., "Localization file.")
+    out: str = setting(..., "Image to write (.png or .tif).")
+    config: RenderConfig = RenderConfig()
+
+
+class EvaluateSpec(Config):
+    """Compare localizations with the truth."""
+
+    job: Literal["evaluate"] = "evaluate"
+    localizations: str = setting(..., "Localization file.")
+    truth: str = setting(..., "True emitters (CSV).")
+    config: EvaluateConfig = EvaluateConfig()
+
+
+class ExportSpec(Config):
+    """Write localizations in another format."""
+
+    job: Literal["export"] = "export"
+    localizations: str = setting(..., "Localization file.")
+    out: str = setting(..., "File to write.")
+    format: Literal["csv"] = setting("csv", "Format.")
+    overwrite: bool = setting(False, "Replace an existing file.")
+
+
+class InspectSpec(Config):
+    """Say what a file is."""
+
+    job: Literal["inspect"] = "inspect"
+    file: str = setting(..., "File or folder.")
+
+
+class PreviewSpec(Config):
+    """Localize a single frame and keep the answer small (for the app)."""
+
+    job: Literal["preview"] = "preview"
+    movie: str = setting(..., "Movie.")
+    model: str = setting(..., "Model file.")
+    frame: int = setting(0, "Frame.", ge=0)
+    out: str = setting(..., "Folder for frame.npy and localizations.csv.")
+    config: LocalizeConfig = LocalizeConfig()
+    device: str = setting("auto", _DEVICE)
+
+
+class ExampleSpec(Config):
+    """Localize, draw and score the bundled example."""
+
+    job: Literal["example"] = "example"
+    out: str = setting(..., "Folder for the results.")
+    device: str = setting("auto", _DEVICE)
+    overwrite: bool = setting(False, "Replace earlier results.")
+
+
+JobSpec: TypeAlias = Annotated[
+    CalibrateSpec
+    | SimulateSpec
+    | TrainSpec
+    | LocalizeSpec
+    | FitMleSpec
+    | RenderSpec
+    | EvaluateSpec
+    | ExportSpec
+    | InspectSpec
+    | PreviewSpec
+    | ExampleSpec,
+    Field(discriminator="job"),
+]

@@ -1,0 +1,1 @@
+"""Values of the field: tables of localizations, cameras, calibrations, pixel grids."""

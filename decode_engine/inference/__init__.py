@@ -1,0 +1,1 @@
+"""From movie to localizations with a trained network."""

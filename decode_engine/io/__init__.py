@@ -1,0 +1,1 @@
+"""Files: movies, calibrations, cameras, models, localizations, run folders."""

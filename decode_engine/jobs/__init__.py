@@ -1,0 +1,1 @@
+"""One function per task, shared by the command line, the Python API and ``serve``."""

@@ -1,0 +1,1 @@
+"""Networks, their scaling, their loss and the decoding of their output."""

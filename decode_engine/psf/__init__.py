@@ -1,0 +1,1 @@
+"""Point spread functions in torch: values, gradients, Fisher information, fitting."""

@@ -1,0 +1,1 @@
+"""Seeded simulation: blinking emitters, background, camera noise, frames."""

@@ -1,0 +1,1 @@
+"""Training on endless simulated data."""

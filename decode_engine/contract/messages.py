@@ -42,7 +42,7 @@ __all__ = [
 
 PROTOCOL_VERSION = 1
 MAX_LINE_BYTES = 64 * 1024
-SummaryValue: TypeAlias = str | int | float | bool | None | list[str] | list[float]
+SummaryValue: TypeAlias = str | int | float | bool | list[str] | list[float] | None
 
 
 class SubmitCommand(Config):
@@ -167,7 +167,7 @@ class FinishedEvent(Config):
 
     event: Literal["finished"] = "finished"
     reason: Literal["completed", "cancelled"]
-    summary: dict[str, SummaryValue] = {}
+    summary: dict[str, SummaryValue] = Field(default_factory=dict)
 
 
 EventBody: TypeAlias = Annotated[

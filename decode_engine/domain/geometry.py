@@ -80,19 +80,19 @@ class PixelGrid:
 
     def x_to_nm(self, x_px: ArrayLike) -> ArrayLike:
         """Convert columns of this grid (any array type) to nm in the full frame."""
-        return (x_px + self.origin_x_px) * self.pixel_size_x_nm  # type: ignore[operator,no-any-return]  # arrays, tensors and floats alike
+        return (x_px + self.origin_x_px) * self.pixel_size_x_nm  # type: ignore[operator,return-value]  # arrays, tensors and floats alike
 
     def y_to_nm(self, y_px: ArrayLike) -> ArrayLike:
         """Convert rows of this grid to nm in the full frame."""
-        return (y_px + self.origin_y_px) * self.pixel_size_y_nm  # type: ignore[operator,no-any-return]  # arrays, tensors and floats alike
+        return (y_px + self.origin_y_px) * self.pixel_size_y_nm  # type: ignore[operator,return-value]  # arrays, tensors and floats alike
 
     def x_to_px(self, x_nm: ArrayLike) -> ArrayLike:
         """Convert nm in the full frame to columns of this grid."""
-        return x_nm / self.pixel_size_x_nm - self.origin_x_px  # type: ignore[operator,no-any-return]  # arrays, tensors and floats alike
+        return x_nm / self.pixel_size_x_nm - self.origin_x_px  # type: ignore[operator,return-value]  # arrays, tensors and floats alike
 
     def y_to_px(self, y_nm: ArrayLike) -> ArrayLike:
         """Convert nm in the full frame to rows of this grid."""
-        return y_nm / self.pixel_size_y_nm - self.origin_y_px  # type: ignore[operator,no-any-return]  # arrays, tensors and floats alike
+        return y_nm / self.pixel_size_y_nm - self.origin_y_px  # type: ignore[operator,return-value]  # arrays, tensors and floats alike
 
     def crop(self, roi: Roi) -> PixelGrid:
         """Return the grid of a region of this grid."""

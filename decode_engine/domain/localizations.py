@@ -7,7 +7,10 @@ the centre of the camera frame's top-left pixel. Frames count from 0. z has SMAP
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +30,9 @@ class LocalizationFlag:
     SATURATED = 8  # a pixel under the emitter reached the camera's saturation
     CROWDED = 16  # another candidate lies inside the fit window
 
-    NAMES = {1: "z at limit", 2: "not converged", 4: "near border", 8: "saturated", 16: "crowded"}
+    NAMES: ClassVar[Mapping[int, str]] = MappingProxyType(
+        {1: "z at limit", 2: "not converged", 4: "near border", 8: "saturated", 16: "crowded"}
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -111,9 +111,9 @@ def _as_column(values: Any, spec: ColumnSpec) -> NDArray[Any]:
             f"The column {spec.name!r} must be one-dimensional, but has the shape {array.shape}."
         )
     wanted = np.dtype(spec.dtype)
-    if wanted.kind in "iu" and array.dtype.kind == "f":
-        if array.size and not np.all(np.isfinite(array) & (array == np.round(array))):
-            raise LocalizationsError(f"The column {spec.name!r} must hold whole numbers.")
+    from_float = wanted.kind in "iu" and array.dtype.kind == "f"
+    if from_float and not np.all(np.isfinite(array) & (array == np.round(array))):
+        raise LocalizationsError(f"The column {spec.name!r} must hold whole numbers.")
     if wanted.kind in "iu" and array.size:
         limits = np.iinfo(wanted)
         if array.min() < limits.min or array.max() > limits.max:

@@ -25,7 +25,7 @@ __all__ = ["CancelToken", "EventSink", "JobContext"]
 class EventSink(Protocol):
     """Receives the events of one job, in order."""
 
-    def __call__(self, event: EventBody) -> None:
+    def __call__(self, event: EventBody, /) -> None:
         """Take one event."""
         ...
 

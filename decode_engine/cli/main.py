@@ -1,0 +1,114 @@
+"""Parse the words, run the job, show its events, return the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import pydantic
+
+import decode_engine
+from decode_engine.cli.reporter import JsonReporter, TerminalReporter, print_summary
+from decode_engine.cli.verbs import VERBS, add_verb, build_spec
+from decode_engine.contract.jobs import JobSpec
+from decode_engine.contract.messages import FinishedEvent
+from decode_engine.errors import CancelledError, ConfigError, EngineError
+from decode_engine.jobs.context import CancelToken, JobContext
+from decode_engine.jobs.registry import describe_failure, run_job
+
+__all__ = ["main"]
+
+_FAILED = 3
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are `ConfigError`, so that every bad word ends the same way."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(
+            message[:1].upper() + message[1:] + ".", hint=f"See '{self.prog} --help'."
+        )
+
+
+def main(words: list[str]) -> int:
+    """Run one command and return the exit code."""
+    reporter: JsonReporter | TerminalReporter = TerminalReporter()
+    try:
+        namespace = build_parser().parse_args(words)
+        if namespace.verb == "schema":
+            print(json.dumps(_schema(namespace.name), indent=2))
+            return 0
+        if namespace.json_events:
+            reporter = JsonReporter(sys.stdout.buffer)
+        spec = build_spec(namespace.verb, namespace)
+        summary = _run(spec, reporter)
+    except Exception as error:  # noqa: BLE001 - the process rim: everything becomes an exit code
+        cancelled = isinstance(error, CancelledError) and isinstance(reporter, JsonReporter)
+        reporter(FinishedEvent(reason="cancelled") if cancelled else describe_failure(error))
+        return error.exit_code if isinstance(error, EngineError) else _FAILED
+    finally:
+        reporter.close()
+    if not namespace.json_events:
+        print_summary(summary, as_json=namespace.json)
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser with all verbs."""
+    parser = _Parser(
+        prog="decode-engine",
+        description="Single-molecule localization with DECODE: calibrate, train, localize, look.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"decode-engine {decode_engine.__version__}"
+    )
+    subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb in VERBS:
+        add_verb(subparsers, verb)
+    schema = subparsers.add_parser("schema", help="Print the JSON schema of jobs and settings.")
+    schema.add_argument("name", nargs="?", help="One job or configuration, for example train.")
+    subparsers.add_parser("serve", help="Read commands and write events as JSON lines.")
+    return parser
+
+
+def _run(spec: JobSpec, reporter: JsonReporter | TerminalReporter) -> dict[str, Any]:
+    token = CancelToken()
+    _stop_on_interrupt(token)
+    context = JobContext(emit=reporter, cancel=token)
+    summary = run_job(spec, context)
+    if isinstance(reporter, JsonReporter):
+        reporter(FinishedEvent(reason="completed", summary=summary))
+    return summary
+
+
+def _stop_on_interrupt(token: CancelToken) -> None:
+    """Cancel cooperatively at the first Ctrl-C or SIGTERM; the second one ends at once."""
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if token.cancelled:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        token.cancel()
+
+    signal.signal(signal.SIGINT, handle)
+    signal.signal(signal.SIGTERM, handle)
+
+
+def _schema(name: str | None) -> dict[str, Any]:
+    if name is None:
+        schema: dict[str, Any] = pydantic.TypeAdapter(JobSpec).json_schema()
+        return schema
+    models: dict[str, Any] = {v.name: v.spec for v in VERBS}
+    configs = importlib.import_module("decode_engine.contract.configs")
+    models.update({n: getattr(configs, n) for n in configs.__all__})
+    if name not in models:
+        raise ConfigError(
+            f"There is no schema named {name!r}.", hint=f"Known: {', '.join(sorted(models))}."
+        )
+    result: dict[str, Any] = models[name].model_json_schema()
+    return result

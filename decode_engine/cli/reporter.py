@@ -1,0 +1,107 @@
+"""How the command line shows events: a bar on a terminal, JSON lines, or plain lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import IO, Any
+
+from tqdm import tqdm
+
+from decode_engine.contract.messages import (
+    Event,
+    EventBody,
+    FailedEvent,
+    LogEvent,
+    MetricEvent,
+    ProgressEvent,
+    StageEvent,
+    encode_line,
+)
+
+__all__ = ["JsonReporter", "TerminalReporter"]
+
+
+class JsonReporter:
+    """Print every event as one JSON line, exactly as ``serve`` does."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._start_s = time.monotonic()
+        self._seq = 0
+
+    def __call__(self, event: EventBody) -> None:
+        """Print one event."""
+        message = Event(
+            job_id="cli", seq=self._seq, t_s=round(time.monotonic() - self._start_s, 3), body=event
+        )
+        self._seq += 1
+        self._stream.write(encode_line(message))
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing to tidy up."""
+
+
+class TerminalReporter:
+    """Show stages, a progress bar, metrics and warnings on standard error."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+        self._interactive = sys.stderr.isatty()
+
+    def __call__(self, event: EventBody) -> None:
+        """Show one event."""
+        if isinstance(event, ProgressEvent):
+            self._progress(event)
+        elif isinstance(event, StageEvent):
+            self.close()
+            self._say(f"{event.name} …")
+        elif isinstance(event, LogEvent):
+            self._say(f"Warning: {event.text}" if event.level == "warning" else event.text)
+        elif isinstance(event, MetricEvent):
+            numbers = "  ".join(f"{k} {v:.4g}" for k, v in event.values.items())
+            self._say(f"step {event.step}: {numbers}")
+        elif isinstance(event, FailedEvent):
+            self.close()
+            self._say(f"Error: {event.message}" + (f"\n{event.hint}" if event.hint else ""))
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _progress(self, event: ProgressEvent) -> None:
+        if not self._interactive:
+            return
+        if self._bar is None:
+            self._bar = tqdm(total=event.total, unit=f" {event.unit}", leave=False)
+        self._bar.total = event.total
+        self._bar.update(event.done - self._bar.n)
+        if event.done >= event.total:
+            self.close()
+
+    def _say(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+
+def print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
+    """Print what a job returned: JSON, or one aligned line a value."""
+    if as_json:
+        print(json.dumps(summary, allow_nan=True))
+        return
+    width = max((len(k) for k in summary), default=0)
+    for key, value in summary.items():
+        if key == "lines" and isinstance(value, list):
+            print("\n".join(str(line) for line in value))
+        elif isinstance(value, float):
+            print(f"{key.ljust(width)}  {value:.6g}")
+        elif isinstance(value, list):
+            print(f"{key.ljust(width)}  {', '.join(str(v) for v in value)}")
+        else:
+            print(f"{key.ljust(width)}  {value}")

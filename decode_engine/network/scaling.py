@@ -1,0 +1,136 @@
+"""`NetworkScaling`: the only place where network units and physical units are converted."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from decode_engine.contract.configs import SimulationConfig
+from decode_engine.domain.calibration import Calibration
+from decode_engine.errors import ModelError
+
+__all__ = ["NetworkScaling"]
+
+_MARGIN = 1.2  # outputs saturate at +-1 or 0..1; the useful range stays clear of that
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkScaling:
+    """Affine maps between physical and network units.
+
+    Parameters
+    ----------
+    input_offset, input_scale : float, photons
+        Frames enter as ``(frame - input_offset) / input_scale``.
+    photon_max : float, photons
+        Photons that correspond to 1.
+    z_center_nm, z_half_range_nm : float
+        ``z_nm = z_center_nm + z_half_range_nm * z``; the range covers both ends of the simulated
+        z with a margin. A half range of 0 marks a two-dimensional model.
+    background_max : float, photons per pixel
+        Background that corresponds to 1.
+    """
+
+    input_offset: float
+    input_scale: float
+    photon_max: float
+    z_center_nm: float
+    z_half_range_nm: float
+    background_max: float
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if not math.isfinite(value):
+                raise ModelError(f"The network scaling has {field.name} = {value}.")
+        for name in ("input_scale", "photon_max", "background_max"):
+            if not getattr(self, name) > 0:
+                raise ModelError(f"The network scaling {name} = {getattr(self, name)} is not > 0.")
+        if self.z_half_range_nm < 0:
+            raise ModelError(f"The z half range {self.z_half_range_nm} nm is negative.")
+
+    @classmethod
+    def from_simulation(
+        cls, simulation: SimulationConfig, calibration: Calibration
+    ) -> NetworkScaling:
+        """Derive the scaling from what the simulation can produce.
+
+        The photon range covers the mean flux plus eight standard deviations (Speiser et al.
+        2021, doi 10.1038/s41592-021-01236-x), the background range its highest level including
+        the spatial variation.
+        """
+        z_min_nm, z_max_nm = z_limits_nm(simulation, calibration)
+        background_top = simulation.background_max * (1.0 + 2.0 * simulation.background_variation)
+        return cls(
+            input_offset=0.5 * (simulation.background_min + simulation.background_max),
+            input_scale=max(simulation.flux_mean / 50.0, 1.0),
+            photon_max=simulation.flux_mean + 8.0 * simulation.flux_std,
+            z_center_nm=0.5 * (z_min_nm + z_max_nm),
+            z_half_range_nm=_MARGIN * 0.5 * (z_max_nm - z_min_nm),
+            background_max=max(_MARGIN * background_top, 1.0),
+        )
+
+    @property
+    def is_3d(self) -> bool:
+        """Whether the network estimates z."""
+        return self.z_half_range_nm > 0
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the numbers by name, for JSON."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, float]) -> NetworkScaling:
+        """Build from `to_dict`; raise `ModelError` when names are missing or unknown."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        if set(values) != names:
+            wrong = ", ".join(sorted(names ^ set(values)))
+            raise ModelError(
+                f"The network scaling has missing or unknown entries: {wrong}.",
+                hint="The model was written by another version; train it again or update.",
+            )
+        return cls(**{name: float(values[name]) for name in names})
+
+    def frames_to_network(self, frames: Tensor) -> Tensor:
+        """Convert frames (any shape) from photons."""
+        return (frames - self.input_offset) / self.input_scale
+
+    def photons_to_network(self, photons: Tensor) -> Tensor:
+        """Convert photons (also their sigma)."""
+        return photons / self.photon_max
+
+    def photons_from_network(self, photons: Tensor) -> Tensor:
+        """Return photons (also their sigma)."""
+        return photons * self.photon_max
+
+    def z_to_network(self, z_nm: Tensor) -> Tensor:
+        """Convert z in nm; everything is 0 in 2D."""
+        return (z_nm - self.z_center_nm) / self.z_half_range_nm if self.is_3d else z_nm * 0.0
+
+    def z_from_network(self, z: Tensor) -> Tensor:
+        """Return z in nm; ``z_center_nm`` everywhere in 2D."""
+        return self.z_center_nm + z * self.z_half_range_nm
+
+    def sigma_z_from_network(self, sigma_z: Tensor) -> Tensor:
+        """Return the standard deviation of z in nm; 0 in 2D."""
+        return sigma_z * self.z_half_range_nm
+
+    def background_to_network(self, background: Tensor) -> Tensor:
+        """Convert background in photons per pixel."""
+        return background / self.background_max
+
+    def background_from_network(self, background: Tensor) -> Tensor:
+        """Return background in photons per pixel."""
+        return background * self.background_max
+
+
+def z_limits_nm(simulation: SimulationConfig, calibration: Calibration) -> tuple[float, float]:
+    """Return the z range that is simulated: the configured one, else the calibration's."""
+    low, high = calibration.z_range_nm
+    z_min = low if simulation.z_min_nm is None else simulation.z_min_nm
+    z_max = high if simulation.z_max_nm is None else simulation.z_max_nm
+    return (z_min, z_max)

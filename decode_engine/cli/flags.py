@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import types
 import typing
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Iterable
+from typing import Any
 
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from decode_engine.contract.base import Config
+from decode_engine.contract.checking import known_keys, nearest_key, nested_model
 from decode_engine.errors import ConfigError
 
-__all__ = ["add_flags", "apply_settings", "collect_flags", "validate"]
+__all__ = ["add_flags", "apply_settings", "collect_flags", "parse_text"]
 
-SpecType = TypeVar("SpecType", bound=Config)
 _UNSET = object()
 
 
@@ -28,7 +26,7 @@ def add_flags(
     """Add one ``--flag`` for every plain field of ``model`` (nested models go by ``--set``)."""
     skipped = set(skip) | {"schema_version", "job"}
     for name, info in model.model_fields.items():
-        if name in skipped or _nested(info) is not None:
+        if name in skipped or nested_model(info) is not None:
             continue
         flag = "--" + name.replace("_", "-")
         if info.annotation is bool:
@@ -46,7 +44,7 @@ def add_flags(
 
 
 def collect_flags(namespace: argparse.Namespace, model: type[Config]) -> dict[str, Any]:
-    """Return the flags of ``model`` that were given, as a plain dict for `validate`."""
+    """Return the flags of ``model`` that were given, as a plain dict for validation."""
     values: dict[str, Any] = {}
     for name, info in model.model_fields.items():
         value = getattr(namespace, name, _UNSET)
@@ -73,32 +71,6 @@ def apply_settings(
     return values
 
 
-def validate(model: type[SpecType], values: Mapping[str, Any]) -> SpecType:
-    """Build ``model`` from plain values; turn the first problem into a `ConfigError`."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or model.__name__
-        given = first.get("input")
-        shown = "" if isinstance(given, (dict, Config)) else f" (given: {given})"
-        if first["type"] == "missing":
-            raise ConfigError(
-                f"The setting {where} is missing.",
-                hint=f"Give it with --{where.split('.')[-1].replace('_', '-')}.",
-            ) from error
-        if first["type"] == "extra_forbidden":
-            known = _known_keys(model)
-            raise ConfigError(
-                f"The setting {where!r} does not exist.", hint=_nearest(where, known)
-            ) from error
-        message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(
-            f"The setting {where} is not possible{shown}: {message}.",
-            hint="The command 'decode-engine schema' lists all settings with their ranges.",
-        ) from error
-
-
 def parse_text(text: str, info: FieldInfo) -> Any:
     """Turn the text of a flag into what pydantic can check (tuples, dicts, None)."""
     if text.lower() in ("none", "null", "auto") and _allows_none(info):
@@ -122,14 +94,14 @@ def _set_path(values: dict[str, Any], key: str, text: str, model: type[Config]) 
     for depth, part in enumerate(parts):
         info = fields.model_fields.get(part)
         if info is None:
-            matches = [k for k in _known_keys(model) if k.split(".")[-1] == part]
+            matches = [k for k in known_keys(model) if k.split(".")[-1] == part]
             if depth == 0 and len(parts) == 1 and len(matches) == 1:
                 _set_path(values, matches[0], text, model)
                 return
             raise ConfigError(
-                f"The setting {key!r} does not exist.", hint=_nearest(key, _known_keys(model))
+                f"The setting {key!r} does not exist.", hint=nearest_key(key, known_keys(model))
             )
-        nested = _nested(info)
+        nested = nested_model(info)
         if depth == len(parts) - 1:
             current[part] = parse_text(text, info)
         elif nested is not None:
@@ -147,33 +119,6 @@ def _json_or_text(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
-
-
-def _known_keys(model: type[Config], prefix: str = "") -> list[str]:
-    keys: list[str] = []
-    for name, info in model.model_fields.items():
-        nested = _nested(info)
-        if nested is not None:
-            keys += _known_keys(nested, f"{prefix}{name}.")
-        elif name not in ("schema_version", "job"):
-            keys.append(prefix + name)
-    return keys
-
-
-def _nearest(key: str, known: list[str]) -> str:
-    by_last = {k.split(".")[-1]: k for k in known}
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or [
-        by_last[k]
-        for k in difflib.get_close_matches(key.split(".")[-1], list(by_last), n=1, cutoff=0.5)
-    ]
-    if close:
-        return f"Did you mean {close[0]!r}?"
-    return "The command 'decode-engine schema' lists all settings."
-
-
-def _nested(info: FieldInfo) -> type[Config] | None:
-    annotation = info.annotation
-    return annotation if isinstance(annotation, type) and issubclass(annotation, Config) else None
 
 
 def _kinds(info: FieldInfo) -> set[Any]:

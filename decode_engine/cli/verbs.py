@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from decode_engine.cli.flags import add_flags, apply_settings, collect_flags, validate
+from decode_engine.cli.flags import add_flags, apply_settings, collect_flags
 from decode_engine.contract import jobs
 from decode_engine.contract.base import Config
+from decode_engine.contract.checking import validate
 from decode_engine.errors import ConfigError
 
 __all__ = ["VERBS", "Verb", "build_spec"]

@@ -1,0 +1,230 @@
+"""The Python API: one function per job, with files in and domain objects out.
+
+    import decode_engine as de
+
+    de.calibrate(["beads.tif"], dz_nm=10, pixel_size_x_nm=100, out="cal.h5")
+    de.train(calibration="cal.h5", camera="camera.json", out="model.decode", minutes=30)
+    localizations = de.localize("movie.tif", model="model.decode", out="locs.h5")
+
+Settings are those of the configuration classes in `decode_engine.contract.configs`, given as
+keyword arguments; ``on_event`` receives the job's events and ``cancel`` stops it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from decode_engine.contract import jobs
+from decode_engine.contract.base import Config
+from decode_engine.contract.checking import validate
+from decode_engine.contract.configs import (
+    CalibrateConfig,
+    EvaluateConfig,
+    FitMleConfig,
+    LocalizeConfig,
+    RenderConfig,
+    SimulationConfig,
+    TrainingConfig,
+)
+from decode_engine.domain.calibration import Calibration
+from decode_engine.domain.localizations import Localizations
+from decode_engine.io.calibrations import read_calibration
+from decode_engine.io.models import ModelBundle, read_model
+from decode_engine.io.tables import read_any_localizations
+from decode_engine.jobs.context import CancelToken, EventSink, JobContext
+from decode_engine.jobs.registry import run_job
+
+__all__ = [
+    "calibrate",
+    "evaluate",
+    "export",
+    "fit_mle",
+    "inspect",
+    "localize",
+    "read_calibration",
+    "read_localizations",
+    "read_model",
+    "render",
+    "simulate",
+    "train",
+]
+
+PathLike: TypeAlias = str | os.PathLike[str]
+read_localizations = read_any_localizations
+
+
+def calibrate(
+    beads: PathLike | Sequence[PathLike],
+    *,
+    out: PathLike,
+    on_event: EventSink | None = None,
+    cancel: CancelToken | None = None,
+    **settings: Any,
+) -> Calibration:
+    """Make a calibration from bead stacks; ``settings`` are those of `CalibrateConfig`."""
+    spec = jobs.CalibrateSpec(
+        beads=_paths(beads), out=os.fspath(out), config=_config(CalibrateConfig, settings)
+    )
+    _run(spec, on_event, cancel)
+    return read_calibration(Path(out))
+
+
+def simulate(
+    *,
+    calibration: PathLike,
+    camera: PathLike,
+    out: PathLike,
+    frames: int,
+    size_px: tuple[int, int],
+    on_event: EventSink | None = None,
+    cancel: CancelToken | None = None,
+    **settings: Any,
+) -> Path:
+    """Simulate ``movie.tif`` and ``truth.csv`` into the folder ``out`` and return it.
+
+    ``settings`` are those of `SimulateSpec` (seed, density_per_um2, drift_nm, overwrite) and of
+    `SimulationConfig`.
+    """
+    own = {k: settings.pop(k) for k in list(settings) if k in jobs.SimulateSpec.model_fields}
+    spec = jobs.SimulateSpec(
+        calibration=os.fspath(calibration),
+        camera=os.fspath(camera),
+        out=os.fspath(out),
+        frames=frames,
+        size_px=size_px,
+        simulation=_config(SimulationConfig, settings),
+        **own,
+    )
+    _run(spec, on_event, cancel)
+    return Path(out)
+
+
+def train(
+    *,
+    calibration: PathLike,
+    camera: PathLike,
+    out: PathLike,
+    on_event: EventSink | None = None,
+    cancel: CancelToken | None = None,
+    **settings: Any,
+) -> ModelBundle:
+    """Train a network; ``settings`` are those of `TrainSpec` and `TrainingConfig`."""
+    own = {k: settings.pop(k) for k in list(settings) if k in jobs.TrainSpec.model_fields}
+    spec = jobs.TrainSpec(
+        calibration=os.fspath(calibration),
+        camera=os.fspath(camera),
+        out=os.fspath(out),
+        config=_config(TrainingConfig, settings),
+        **own,
+    )
+    _run(spec, on_event, cancel)
+    return read_model(Path(out))
+
+
+def localize(
+    movies: PathLike | Sequence[PathLike],
+    *,
+    model: PathLike,
+    out: PathLike,
+    on_event: EventSink | None = None,
+    cancel: CancelToken | None = None,
+    **settings: Any,
+) -> Localizations | list[Localizations]:
+    """Localize one movie (a table) or several (a list of tables, in the order given).
+
+    ``settings`` are those of `LocalizeSpec` (device, camera, ...) and `LocalizeConfig`.
+    """
+    own = {k: settings.pop(k) for k in list(settings) if k in jobs.LocalizeSpec.model_fields}
+    spec = jobs.LocalizeSpec(
+        movies=_paths(movies),
+        model=os.fspath(model),
+        out=os.fspath(out),
+        config=_config(LocalizeConfig, settings),
+        **own,
+    )
+    summary = _run(spec, on_event, cancel)
+    tables = [read_any_localizations(Path(path)) for path in summary["outputs"]]
+    return tables[0] if len(tables) == 1 else tables
+
+
+def fit_mle(
+    movie: PathLike,
+    *,
+    calibration: PathLike,
+    camera: PathLike,
+    out: PathLike,
+    on_event: EventSink | None = None,
+    cancel: CancelToken | None = None,
+    **settings: Any,
+) -> Localizations:
+    """Fit isolated emitters by maximum likelihood; ``settings`` are those of `FitMleConfig`."""
+    own = {k: settings.pop(k) for k in list(settings) if k in jobs.FitMleSpec.model_fields}
+    spec = jobs.FitMleSpec(
+        movie=os.fspath(movie),
+        calibration=os.fspath(calibration),
+        camera=os.fspath(camera),
+        out=os.fspath(out),
+        config=_config(FitMleConfig, settings),
+        **own,
+    )
+    _run(spec, on_event, cancel)
+    return read_any_localizations(Path(out))
+
+
+def render(localizations: PathLike, *, out: PathLike, **settings: Any) -> Path:
+    """Draw localizations into a PNG or TIFF; ``settings`` are those of `RenderConfig`."""
+    spec = jobs.RenderSpec(
+        localizations=os.fspath(localizations),
+        out=os.fspath(out),
+        config=_config(RenderConfig, settings),
+    )
+    _run(spec, None, None)
+    return Path(out)
+
+
+def evaluate(localizations: PathLike, truth: PathLike, **settings: Any) -> dict[str, Any]:
+    """Score localizations against the truth; ``settings`` are those of `EvaluateConfig`."""
+    spec = jobs.EvaluateSpec(
+        localizations=os.fspath(localizations),
+        truth=os.fspath(truth),
+        config=_config(EvaluateConfig, settings),
+    )
+    return _run(spec, None, None)
+
+
+def export(localizations: PathLike, *, out: PathLike, overwrite: bool = False) -> Path:
+    """Write localizations as CSV."""
+    spec = jobs.ExportSpec(
+        localizations=os.fspath(localizations), out=os.fspath(out), overwrite=overwrite
+    )
+    _run(spec, None, None)
+    return Path(out)
+
+
+def inspect(file: PathLike) -> dict[str, Any]:
+    """Say what a file is."""
+    return _run(jobs.InspectSpec(file=os.fspath(file)), None, None)
+
+
+def _paths(given: PathLike | Sequence[PathLike]) -> tuple[str, ...]:
+    if isinstance(given, (str, os.PathLike)):
+        return (os.fspath(given),)
+    return tuple(os.fspath(path) for path in given)
+
+
+def _config(model: type[Config], settings: dict[str, Any]) -> Any:
+    return validate(model, settings)
+
+
+def _run(
+    spec: jobs.JobSpec, on_event: EventSink | None, cancel: CancelToken | None
+) -> dict[str, Any]:
+    context = JobContext()
+    if on_event is not None:
+        context.emit = on_event
+    if cancel is not None:
+        context.cancel = cancel
+    return run_job(spec, context)

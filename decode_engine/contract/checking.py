@@ -1,0 +1,73 @@
+"""Building configurations from plain values, with errors that name the value and the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from decode_engine.contract.base import Config
+from decode_engine.errors import ConfigError
+
+__all__ = ["known_keys", "nearest_key", "nested_model", "validate"]
+
+ModelType = TypeVar("ModelType", bound=Config)
+
+
+def validate(model: type[ModelType], values: Mapping[str, Any]) -> ModelType:
+    """Build ``model`` from plain values; turn the first problem into a `ConfigError`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or model.__name__
+        given = first.get("input")
+        shown = "" if isinstance(given, (dict, Config)) else f" (given: {given})"
+        if first["type"] == "missing":
+            raise ConfigError(
+                f"The setting {where} is missing.",
+                hint=f"Give it with --{where.split('.')[-1].replace('_', '-')}.",
+            ) from error
+        if first["type"] == "extra_forbidden":
+            known = known_keys(model)
+            raise ConfigError(
+                f"The setting {where!r} does not exist.", hint=nearest_key(where, known)
+            ) from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigError(
+            f"The setting {where} is not possible{shown}: {message}.",
+            hint="The command 'decode-engine schema' lists all settings with their ranges.",
+        ) from error
+
+
+def known_keys(model: type[Config], prefix: str = "") -> list[str]:
+    """Return all settings of ``model``, dotted where they are nested."""
+    keys: list[str] = []
+    for name, info in model.model_fields.items():
+        nested = nested_model(info)
+        if nested is not None:
+            keys += known_keys(nested, f"{prefix}{name}.")
+        elif name not in ("schema_version", "job"):
+            keys.append(prefix + name)
+    return keys
+
+
+def nearest_key(key: str, known: list[str]) -> str:
+    """Return a hint that names the known key most like ``key``."""
+    by_last = {k.split(".")[-1]: k for k in known}
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or [
+        by_last[k]
+        for k in difflib.get_close_matches(key.split(".")[-1], list(by_last), n=1, cutoff=0.5)
+    ]
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return "The command 'decode-engine schema' lists all settings."
+
+
+def nested_model(info: FieldInfo) -> type[Config] | None:
+    """Return the configuration class of a field that is itself a configuration."""
+    annotation = info.annotation
+    return annotation if isinstance(annotation, type) and issubclass(annotation, Config) else None

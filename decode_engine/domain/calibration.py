@@ -16,7 +16,7 @@ from decode_engine.errors import CalibrationError
 __all__ = ["Calibration", "CalibrationQuality", "GaussianPsf", "PsfParameters", "SplinePsf"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SplinePsf:
     """Cubic-spline PSF in SMAP's layout.
 
@@ -57,6 +57,17 @@ class SplinePsf:
         if not self.dz_nm > 0:
             raise CalibrationError(f"The slice distance {self.dz_nm} nm is not positive.")
         object.__setattr__(self, "coefficients", c)
+
+    def __eq__(self, other: object) -> bool:
+        # The generated comparison would ask an array for its truth value.
+        if not isinstance(other, SplinePsf):
+            return NotImplemented
+        scalars = ("dz_nm", "z0_slice", "center_x_px", "center_y_px")
+        same = all(getattr(self, name) == getattr(other, name) for name in scalars)
+        return same and np.array_equal(self.coefficients, other.coefficients)
+
+    def __hash__(self) -> int:
+        return hash((self.coefficients.shape, self.dz_nm, self.z0_slice))
 
     @property
     def z_range_nm(self) -> tuple[float, float]:

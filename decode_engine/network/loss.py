@@ -67,13 +67,17 @@ class LossTargets(NamedTuple):
 class LossTerms(NamedTuple):
     """The three parts of the loss, each (B,): one number per frame."""
 
-    count: Tensor
-    mixture: Tensor
-    background: Tensor
+    count_nll: Tensor
+    mixture_nll: Tensor
+    background_error: Tensor
 
     def total(self, count_weight: float = 1.0, background_weight: float = 1.0) -> Tensor:
         """Return the weighted sum, averaged over the frames."""
-        per_frame = count_weight * self.count + self.mixture + background_weight * self.background
+        per_frame = (
+            count_weight * self.count_nll
+            + self.mixture_nll
+            + background_weight * self.background_error
+        )
         return per_frame.mean()
 
 

@@ -1,0 +1,1 @@
+"""Decode Desktop's window. It never imports torch: work goes to an engine process."""

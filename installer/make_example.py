@@ -12,23 +12,20 @@ depends on the machine's speed because its training is a time budget.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 import tifffile
+from decode_engine.io.calibrations import write_calibration
+from decode_engine.io.cameras import write_camera
+from decode_engine.psf.spline_coefficients import spline_coefficients
+from diffraction_psf import Objective, psf_stack  # beside this script
 
 from decode_engine import api
 from decode_engine.contract.configs import SimulationConfig
 from decode_engine.contract.messages import EventBody, MetricEvent
 from decode_engine.domain.calibration import Calibration, SplinePsf
 from decode_engine.domain.camera import CameraModel
-from decode_engine.io.calibrations import write_calibration
-from decode_engine.io.cameras import write_camera
-from decode_engine.psf.spline_coefficients import spline_coefficients
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from diffraction_psf import Objective, psf_stack  # noqa: E402 - installer is no package
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "resources" / "example"
 PIXEL_SIZE_NM = 100.0

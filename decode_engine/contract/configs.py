@@ -222,8 +222,15 @@ class CalibrateConfig(Config):
     pixel_size_y_nm: float | None = setting(None, "Pixel size along rows.", unit="nm", gt=0)
     roi_px: int = setting(27, "Width of the PSF window (odd).", unit="px", ge=7, le=101)
     z_slices: int | None = setting(None, "Slices kept around the focus; all when left out.", ge=5)
+    z_reference: Literal["focus", "middle"] = setting(
+        "focus", "Where z = 0 is: in the focus (equal widths, or sharpest), or mid-range."
+    )
     smoothing_z_nm: float = setting(
-        10.0, "Strength of the smoothing along z, as SMAP's 'smoothing z'.", unit="nm", ge=0
+        17.8,
+        "Details along z with a period below 2 pi times this are smoothed away; 17.8 is SMAP's "
+        "'smoothing z' of 1 at 10 nm slices.",
+        unit="nm",
+        ge=0,
     )
     min_distance_px: float = setting(25.0, "Beads closer than this are not used.", unit="px", ge=0)
     detection_cutoff: float = setting(

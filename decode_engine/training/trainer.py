@@ -1,0 +1,332 @@
+"""The training loop: step, validate, checkpoint, report; survives kills, NaN and divergence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from decode_engine.contract.configs import TrainingConfig
+from decode_engine.errors import CancelledError, ConfigError, DivergedError
+from decode_engine.io.checkpoints import Checkpoint, read_latest_checkpoint, write_checkpoint
+from decode_engine.network.base import LocalizationNetwork
+from decode_engine.network.device import autocast_dtype
+from decode_engine.network.loss import network_loss
+from decode_engine.network.scaling import NetworkScaling
+from decode_engine.training.checkpoint import (
+    Progress,
+    load_moments,
+    load_weights,
+    moments,
+    weights,
+)
+from decode_engine.training.ema import WeightAverage
+from decode_engine.training.schedule import Budget, learning_rate_factor
+from decode_engine.training.stream import TrainingStream
+from decode_engine.training.validation import ValidationResult, Validator
+
+__all__ = ["Trainer", "TrainingContext", "TrainingParts"]
+
+_VALIDATIONS_PER_RUN = 20
+_SKIPS_BEFORE_ROLLBACK = 5
+_MAX_ROLLBACKS = 4
+_METRIC_EVERY_S = 5.0
+
+
+class TrainingContext(Protocol):
+    """What the trainer needs of the job's context."""
+
+    clock: Callable[[], float]
+
+    def check(self) -> None:
+        """Wait while paused; raise `CancelledError` when cancelled."""
+        ...
+
+    def progress(
+        self, done: float, total: float, unit: str = "", eta_s: float | None = None
+    ) -> None:
+        """Say how far the run is."""
+        ...
+
+    def metric(self, step: int, values: dict[str, float]) -> None:
+        """Report numbers of a step."""
+        ...
+
+    def log(self, text: str, level: str = "info") -> None:
+        """Say something in words."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingParts:
+    """What a training is made of."""
+
+    network: LocalizationNetwork
+    stream: TrainingStream
+    validator: Validator
+    scaling: NetworkScaling
+    folder: Path
+
+
+class Trainer:
+    """Trains a network within its budget; `run` returns when it is used up.
+
+    Parameters
+    ----------
+    parts : TrainingParts
+        Network (with its initial weights, random or of another model), simulated stream,
+        validator, scaling, and the folder of the checkpoints.
+    config : TrainingConfig
+    context : TrainingContext
+    resume : bool
+        Go on from the newest checkpoint of the folder, if there is one.
+
+    Attributes
+    ----------
+    progress : Progress
+    best : dict of ndarray
+        Averaged weights of the best validation, named ``best/parameter``.
+
+    Notes
+    -----
+    Divergence: a step whose loss or gradient is not finite is skipped. After
+    `_SKIPS_BEFORE_ROLLBACK` in a row, or when a validation's loss is not finite or worse than
+    the random network's, the best weights so far are put back, the optimiser's moments cleared
+    and the learning rate halved, at most `_MAX_ROLLBACKS` times.
+    """
+
+    def __init__(
+        self,
+        parts: TrainingParts,
+        config: TrainingConfig,
+        context: TrainingContext,
+        *,
+        resume: bool = False,
+    ) -> None:
+        self._parts = parts
+        self._network = parts.network.train()
+        self._config = config
+        self._context = context
+        self._budget = Budget.from_config(config)
+        self._average = WeightAverage(self._network, config.ema_decay)
+        self._optimizer = _adamw(self._network, config)
+        self._autocast = autocast_dtype(self._network.device, config.precision)
+        self.progress = Progress()
+        self.best = weights(self._average.network, "best")
+        self._last_checkpoint_s = self._last_metric_s = context.clock()
+        if resume:
+            self._restore()
+
+    def run(self) -> Progress:
+        """Train until the budget is used up or patience is lost.
+
+        Raises
+        ------
+        CancelledError
+            After writing a checkpoint.
+        DivergedError
+            When the loss could not be kept finite.
+        """
+        if self.progress.untrained_loss is None:
+            self.progress.untrained_loss = self._parts.validator.loss(self._average.network)
+        try:
+            while not self._finished():
+                self._context.check()
+                began = self._context.clock()
+                self._step()
+                if self._validation_due():
+                    self._validate()
+                self.progress.elapsed_s += self._context.clock() - began
+                self._report()
+        except CancelledError:
+            self.save()
+            raise
+        self.save()
+        return self.progress
+
+    def save(self) -> None:
+        """Write a checkpoint."""
+        arrays = weights(self._network, "weights")
+        arrays |= weights(self._average.network, "average")
+        arrays |= moments(self._network, self._optimizer)
+        arrays |= self.best
+        arrays["stream"] = self._parts.stream.state().numpy()
+        record = {
+            "config": self._config.model_dump(mode="json"),
+            "progress": self.progress.to_dict(),
+        }
+        write_checkpoint(
+            Checkpoint(step=self.progress.step, arrays=arrays, record=record), self._parts.folder
+        )
+        self._last_checkpoint_s = self._context.clock()
+
+    def _restore(self) -> None:
+        checkpoint = read_latest_checkpoint(self._parts.folder)
+        if checkpoint is None:
+            return
+        _require_same_run(checkpoint.record["config"], self._config)
+        arrays = checkpoint.arrays
+        load_weights(self._network, arrays, "weights")
+        load_weights(self._average.network, arrays, "average")
+        load_moments(self._network, self._optimizer, arrays)
+        self.best = {name: a for name, a in arrays.items() if name.startswith("best/")}
+        self._parts.stream.restore(torch.from_numpy(arrays["stream"]))
+        self.progress = Progress.from_dict(checkpoint.record["progress"])
+
+    def _finished(self) -> bool:
+        progress, patience = self.progress, self._config.patience
+        if patience is not None and progress.validations_without_gain >= patience:
+            return True
+        return self._budget.fraction(progress.step, progress.elapsed_s) >= 1.0
+
+    def _step(self) -> None:
+        """Draw a batch and update the weights, unless loss or gradient is not finite."""
+        began = self._context.clock()
+        frames, targets = self._parts.stream.next_batch()
+        self.progress.simulation_s += self._context.clock() - began
+        self._set_rate()
+        self._optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(
+            frames.device.type, dtype=self._autocast, enabled=self._autocast is not None
+        ):
+            output = self._network(frames)
+        terms = network_loss(output, targets, use_z=self._parts.scaling.is_3d)
+        loss = terms.total(self._config.count_weight, self._config.background_weight)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation
+        norm = clip_grad_norm_(self._network.parameters(), self._config.gradient_clip)
+        if math.isfinite(float(loss) + float(norm)):
+            self._optimizer.step()
+            self._average.update(self._network, self.progress.updates)
+            self.progress.updates += 1
+            self.progress.skipped_in_a_row = 0
+        else:
+            self._skip()
+        self.progress.step += 1
+        self._emit_step(float(loss), float(norm))
+
+    def _set_rate(self) -> None:
+        config, progress = self._config, self.progress
+        fraction = self._budget.fraction(progress.step, progress.elapsed_s)
+        factor = learning_rate_factor(
+            fraction, config.warmup_fraction, config.final_learning_rate_fraction
+        )
+        for group in self._optimizer.param_groups:
+            group["lr"] = config.learning_rate * factor * progress.rate_scale
+
+    def _skip(self) -> None:
+        self.progress.skipped += 1
+        self.progress.skipped_in_a_row += 1
+        if self.progress.skipped_in_a_row >= _SKIPS_BEFORE_ROLLBACK:
+            self._roll_back(f"{self.progress.skipped_in_a_row} steps in a row were not finite")
+
+    def _roll_back(self, why: str) -> None:
+        """Put the best weights back with half the learning rate."""
+        progress = self.progress
+        if progress.rollbacks >= _MAX_ROLLBACKS:
+            raise DivergedError(
+                f"The training diverged at step {progress.step}: {why}, after "
+                f"{progress.rollbacks} restarts with ever smaller learning rates.",
+                hint=f"Choose a learning rate below {self._config.learning_rate:g}, and check the "
+                "photon and background ranges of the simulation.",
+            )
+        progress.rollbacks += 1
+        progress.rate_scale *= 0.5
+        progress.skipped_in_a_row = 0
+        progress.updates = 0
+        load_weights(self._network, self.best, "best")
+        self._average.reset(self._network)
+        self._optimizer.state.clear()
+        self._context.log(
+            f"The training diverged ({why}); it goes on from the best weights so far with "
+            f"{progress.rate_scale:g} of the learning rate.",
+            "warning",
+        )
+
+    def _validation_due(self) -> bool:
+        progress, every = self.progress, self._config.validate_every_steps
+        fraction = self._budget.fraction(progress.step, progress.elapsed_s)
+        if fraction >= 1.0:
+            return True
+        if every is not None:
+            return progress.step % every == 0
+        return math.floor(fraction * _VALIDATIONS_PER_RUN) > progress.validations
+
+    def _validate(self) -> None:
+        result = self._parts.validator.validate(self._average.network)
+        progress = self.progress
+        progress.validations += 1
+        entry = {"step": float(progress.step), "elapsed_s": progress.elapsed_s, **result.metrics}
+        progress.history.append(entry)
+        self._context.metric(progress.step, result.metrics)
+        worst = progress.untrained_loss
+        if not math.isfinite(result.loss) or (worst is not None and result.loss > worst):
+            self._roll_back(f"the validation loss is {result.loss:.4g}")
+        else:
+            self._keep_if_best(result)
+
+    def _keep_if_best(self, result: ValidationResult) -> None:
+        progress = self.progress
+        found = math.isfinite(result.score)
+        if progress.best_score is None or result.score > progress.best_score:
+            # Until something is found the latest weights count as the best.
+            progress.best_score = result.score if found else None
+            progress.best_step = progress.step
+            progress.validations_without_gain = 0
+            self.best = weights(self._average.network, "best")
+        else:
+            progress.validations_without_gain += 1
+
+    def _emit_step(self, loss: float, norm: float) -> None:
+        now = self._context.clock()
+        if now - self._last_metric_s < _METRIC_EVERY_S:
+            return
+        self._last_metric_s = now
+        progress = self.progress
+        values = {
+            "loss": loss,
+            "gradient_norm": norm,
+            "learning_rate": self._optimizer.param_groups[0]["lr"],
+        }
+        if progress.elapsed_s > 0:
+            samples = progress.step * self._config.batch_size
+            values["samples_per_s"] = samples / progress.elapsed_s
+            values["simulation_share"] = progress.simulation_s / progress.elapsed_s
+        self._context.metric(progress.step, values)
+
+    def _report(self) -> None:
+        progress, budget = self.progress, self._budget
+        eta_s = budget.remaining_s(progress.step, progress.elapsed_s)
+        if budget.minutes is None:
+            self._context.progress(progress.step, float(budget.steps or 0), "step", eta_s)
+        else:
+            fraction = budget.fraction(progress.step, progress.elapsed_s)
+            self._context.progress(fraction * budget.minutes, budget.minutes, "min", eta_s)
+        if self._context.clock() - self._last_checkpoint_s >= self._config.checkpoint_every_s:
+            self.save()
+
+
+def _adamw(network: LocalizationNetwork, config: TrainingConfig) -> torch.optim.AdamW:
+    decayed, others = network.decayed_parameters()
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def _require_same_run(recorded: dict[str, Any], config: TrainingConfig) -> None:
+    """Raise `ConfigError` unless a checkpoint belongs to this configuration."""
+    asked = config.model_dump(mode="json")
+    free = {"patience", "checkpoint_every_s"}
+    names = sorted(n for n in asked if n not in free and recorded.get(n) != asked[n])
+    if names:
+        listed = ", ".join(f"{n} ({recorded.get(n)} then, {asked[n]} now)" for n in names)
+        raise ConfigError(
+            f"The unfinished training was started with other settings: {listed}.",
+            hint="Resume with the same settings, or start anew without resuming.",
+        )

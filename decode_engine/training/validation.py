@@ -1,0 +1,265 @@
+"""Scores on a frozen simulated set, in physical units and relative to the Cramér-Rao bound."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from decode_engine.analysis.metrics import Evaluation, Judgement, judge, rmse_over_crlb, score
+from decode_engine.contract.configs import EvaluateConfig, TrainingConfig
+from decode_engine.domain.camera import CameraModel
+from decode_engine.domain.localizations import Emitters, Localizations
+from decode_engine.network.base import LocalizationNetwork
+from decode_engine.network.loss import network_loss
+from decode_engine.network.output import NetworkOutput
+from decode_engine.network.scaling import NetworkScaling
+from decode_engine.psf.base import PsfModel
+from decode_engine.psf.fisher import crlb, noise_terms
+from decode_engine.simulation.simulator import TrainingBatch
+from decode_engine.training.stream import BatchSource, named_generator, to_network_units
+
+__all__ = ["PeakExtractor", "Peaks", "ValidationResult", "Validator"]
+
+_CHUNK = 32  # frames at a time: bounds the memory, not the result
+_REPORTED = (
+    "jaccard",
+    "precision",
+    "recall",
+    "rmse_lateral_nm",
+    "rmse_axial_nm",
+    "efficiency_lateral",
+    "efficiency_axial",
+    "efficiency_3d",
+    "z_score_x",
+    "z_score_y",
+    "z_score_z",
+    "photons_ratio",
+)
+
+
+class Peaks(Protocol):
+    """The columns of a peak table that are scored; see `inference.peaks.PeakTable`."""
+
+    image: Tensor
+    x_px: Tensor
+    y_px: Tensor
+    z_nm: Tensor
+    photons: Tensor
+    background: Tensor
+    probability: Tensor
+    sigma_x_px: Tensor
+    sigma_y_px: Tensor
+    sigma_z_nm: Tensor
+    sigma_photons: Tensor
+
+
+class PeakExtractor(Protocol):
+    """Turns maps into localizations; given from outside since inference is a sibling room."""
+
+    def __call__(self, output: NetworkOutput, scaling: NetworkScaling, threshold: float) -> Peaks:
+        """Return the peaks above the probability threshold."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidationResult:
+    """What one validation found.
+
+    Attributes
+    ----------
+    loss : float
+        Mean loss per frame.
+    score : float
+        What the best model is chosen by: efficiency_3d, in 2D efficiency_lateral; minus
+        infinity while nothing is found.
+    metrics : dict
+        Numbers in physical units by name, the loss among them.
+    """
+
+    loss: float
+    score: float
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bounds:
+    """Single-emitter bounds (standard deviations) of the true emitters, (N,) each, in nm."""
+
+    x_nm: NDArray[np.float64]
+    y_nm: NDArray[np.float64]
+    z_nm: NDArray[np.float64]
+
+
+class Validator:
+    """Localizes a frozen set of simulated frames and scores the result.
+
+    Parameters
+    ----------
+    source : BatchSource
+        The simulator; called once, with a generator of the run's seed.
+    psf : PsfModel
+        For the Cramér-Rao bounds.
+    camera : CameraModel
+    scaling : NetworkScaling
+    extract : PeakExtractor
+    config : TrainingConfig
+    """
+
+    def __init__(
+        self,
+        source: BatchSource,
+        psf: PsfModel,
+        camera: CameraModel,
+        scaling: NetworkScaling,
+        extract: PeakExtractor,
+        *,
+        config: TrainingConfig,
+    ) -> None:
+        self._camera = camera
+        self._scaling = scaling
+        self._extract = extract
+        self._config = config
+        generator = named_generator(config.seed, "validation", psf.device)
+        self._batches = [
+            source.training_batch(n, config.patch_px, config.context_frames, generator)
+            for n in _split(config.validation_frames)
+        ]
+        self._truth = self._true_emitters()
+        self._bounds = self._crlb(psf)
+
+    @property
+    def n_emitters(self) -> int:
+        """Number of true emitters in the set."""
+        return len(self._truth)
+
+    @torch.no_grad()
+    def loss(self, network: LocalizationNetwork) -> float:
+        """Return the mean loss per frame."""
+        return self._predict(network, [])
+
+    @torch.no_grad()
+    def validate(self, network: LocalizationNetwork) -> ValidationResult:
+        """Score a network."""
+        tables: list[Localizations] = []
+        loss = self._predict(network, tables)
+        estimate = Localizations.concatenate(tables)
+        judgement = judge(self._truth, estimate, self._rules())
+        evaluation = score(self._truth, estimate, judgement)
+        metrics = {"validation_loss": loss}
+        metrics |= {name: float(getattr(evaluation, name)) for name in _REPORTED}
+        metrics |= self._bound_ratios(estimate, judgement)
+        return ValidationResult(loss=loss, score=_score(evaluation), metrics=metrics)
+
+    def _predict(self, network: LocalizationNetwork, tables: list[Localizations]) -> float:
+        """Return the loss; append the localizations of each chunk to ``tables``."""
+        config, total, first = self._config, 0.0, 0
+        for batch in self._batches:
+            frames, targets = to_network_units(batch, self._scaling, config.label_min_photons)
+            output = network(frames.to(network.device))
+            terms = network_loss(output, targets, use_z=self._scaling.is_3d)
+            size = frames.shape[0]
+            total += size * float(terms.total(config.count_weight, config.background_weight))
+            peaks = self._extract(output, self._scaling, 0.5)
+            tables.append(_localizations(peaks, first, self._camera))
+            first += size
+        return total / first
+
+    def _rules(self) -> EvaluateConfig:
+        return EvaluateConfig(
+            min_photons=self._config.label_min_photons, two_dimensional=not self._scaling.is_3d
+        )
+
+    def _true_emitters(self) -> Emitters:
+        tables, first = [], 0
+        for batch in self._batches:
+            tables.append(_emitters(batch, first, self._camera))
+            first += batch.frames.shape[0]
+        return Emitters.concatenate(tables)
+
+    def _crlb(self, psf: PsfModel) -> _Bounds:
+        truth, camera = self._truth, self._camera
+        x_px, y_px = truth.x_nm / camera.pixel_size_x_nm, truth.y_nm / camera.pixel_size_y_nm
+        background = np.zeros(len(truth)) if truth.background is None else truth.background
+
+        def tensor(values: NDArray[np.floating]) -> Tensor:
+            return torch.as_tensor(values, dtype=psf.dtype, device=psf.device)
+
+        noise = noise_terms(camera)
+        bound = crlb(
+            psf,
+            dx_px=tensor(x_px - np.round(x_px)),
+            dy_px=tensor(y_px - np.round(y_px)),
+            z_nm=tensor(truth.z_nm),
+            photons=tensor(truth.photons),
+            background=tensor(background),
+            roi_px=psf.support_px,
+            excess_noise=noise.excess_noise,
+            read_variance=float(np.mean(noise.read_variance)),  # of a typical pixel, for maps
+        )
+        return _Bounds(
+            x_nm=bound.x_px.double().cpu().numpy() * camera.pixel_size_x_nm,
+            y_nm=bound.y_px.double().cpu().numpy() * camera.pixel_size_y_nm,
+            z_nm=bound.z_nm.double().cpu().numpy(),
+        )
+
+    def _bound_ratios(self, estimate: Localizations, judgement: Judgement) -> dict[str, float]:
+        """Return RMSE / sqrt(CRLB) of the pairs: root mean square and robust, by axis."""
+        t, e = judgement.truth_index, judgement.estimate_index
+        ratios: dict[str, float] = {}
+        for axis in ("x", "y", "z") if self._scaling.is_3d else ("x", "y"):
+            error = getattr(estimate, f"{axis}_nm")[e] - getattr(self._truth, f"{axis}_nm")[t]
+            ratio = rmse_over_crlb(error, getattr(self._bounds, f"{axis}_nm")[t])
+            ratios[f"rmse_over_crlb_{axis}"] = ratio.rms
+            ratios[f"rmse_over_crlb_robust_{axis}"] = ratio.robust
+        return ratios
+
+
+def _split(frames: int) -> list[int]:
+    return [min(_CHUNK, frames - first) for first in range(0, frames, _CHUNK)]
+
+
+def _score(evaluation: Evaluation) -> float:
+    value = (
+        evaluation.efficiency_lateral if evaluation.two_dimensional else evaluation.efficiency_3d
+    )
+    return value if math.isfinite(value) else -math.inf
+
+
+def _emitters(batch: TrainingBatch, first: int, camera: CameraModel) -> Emitters:
+    targets = batch.targets
+    image, slot = targets.valid.nonzero(as_tuple=True)
+    x_px, y_px = targets.x_px[image, slot], targets.y_px[image, slot]
+    height, width = batch.background.shape[1:]
+    row = y_px.round().long().clamp(0, height - 1)
+    column = x_px.round().long().clamp(0, width - 1)
+    return Emitters(
+        frame=(image + first).cpu().numpy(),
+        x_nm=(x_px * camera.pixel_size_x_nm).cpu().numpy(),
+        y_nm=(y_px * camera.pixel_size_y_nm).cpu().numpy(),
+        z_nm=targets.z_nm[image, slot].cpu().numpy(),
+        photons=targets.photons[image, slot].cpu().numpy(),
+        background=batch.background[image, row, column].cpu().numpy(),
+    )
+
+
+def _localizations(peaks: Peaks, first: int, camera: CameraModel) -> Localizations:
+    x_nm, y_nm = camera.pixel_size_x_nm, camera.pixel_size_y_nm
+    return Localizations(
+        frame=(peaks.image + first).cpu().numpy(),
+        x_nm=(peaks.x_px * x_nm).cpu().numpy(),
+        y_nm=(peaks.y_px * y_nm).cpu().numpy(),
+        z_nm=peaks.z_nm.cpu().numpy(),
+        photons=peaks.photons.cpu().numpy(),
+        background=peaks.background.cpu().numpy(),
+        probability=peaks.probability.cpu().numpy(),
+        sigma_x_nm=(peaks.sigma_x_px * x_nm).cpu().numpy(),
+        sigma_y_nm=(peaks.sigma_y_px * y_nm).cpu().numpy(),
+        sigma_z_nm=peaks.sigma_z_nm.cpu().numpy(),
+        sigma_photons=peaks.sigma_photons.cpu().numpy(),
+    )

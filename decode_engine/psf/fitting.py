@@ -1,0 +1,422 @@
+"""Maximum-likelihood fit of isolated emitters: batched Levenberg-Marquardt.
+
+The log-likelihood is Poisson's, with the camera's variance ``F mu + r`` matched in its first
+two moments: data and model are divided by F and ``r / F^2`` is added to both (Huang et al. 2013,
+doi 10.1038/nmeth.2488, for r; an EMCCD's F = 2 as in Mortensen et al. 2010,
+doi 10.1038/nmeth.1447), so mean and variance of what is compared are equal. Photons,
+background and uncertainties come out in photons; no factor is left to undo.
+
+Each step solves the normal equations with the Fisher information in place of the Hessian
+(scoring). It is positive semi-definite whatever the data, and at the end it is the bound.
+
+A fixed number of windows is in work at any time: those that are done make room for the next,
+so the batch stays dense although some fits take five steps and some thirty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from decode_engine.domain.localizations import LocalizationFlag
+from decode_engine.errors import ConfigError
+from decode_engine.psf.base import PsfModel
+from decode_engine.psf.fisher import jacobian
+from decode_engine.psf.normal_equations import inverse_diagonal, solve
+
+__all__ = ["FitOptions", "FitStart", "MleResult", "fit_emitters"]
+
+# Columns of the parameters; z is last so that a 2D fit simply lacks it.
+_X, _Y, _PHOTONS, _BACKGROUND, _Z = range(5)
+_FIRST_DAMPING = 0.1
+_LEAST_DAMPING = 1e-4
+_MOST_DAMPING = 1e7
+_SMALLEST_MEAN = 1e-2  # photons; below, one stray photon would rule the likelihood
+_LARGEST_STEP_PX = 1.0
+_LARGEST_STEP_NM = 250.0
+_WORK_CPU = 2048  # keeps the Jacobians of a step near the cache
+_WORK_GPU = 65536
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitOptions:
+    """How to fit.
+
+    Parameters
+    ----------
+    max_iterations : int
+        Evaluations of the model after which a fit is given up (`NOT_CONVERGED`).
+    z_starts_nm : tuple of float
+        Each emitter is fitted from each of these; the likeliest fit is kept. 3D only.
+    tolerance_sigma : float
+        A fit has converged when the next step is shorter than this many standard deviations.
+    max_shift_px : float or None
+        x and y stay within this distance of their start; a quarter of the window when None.
+    excess_noise : float
+        F of the variance ``F mu + r`` (see `psf.fisher.noise_terms`).
+    """
+
+    max_iterations: int = 50
+    z_starts_nm: tuple[float, ...] = (0.0,)
+    tolerance_sigma: float = 0.01
+    max_shift_px: float | None = None
+    excess_noise: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class FitStart:
+    """Where to look: positions relative to the window's centre, (K,) float, px."""
+
+    x_px: Tensor
+    y_px: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MleResult:
+    """Fits of K windows, all (K,); positions are relative to the window's central pixel.
+
+    ``sigma_*`` are Cramér-Rao bounds at the estimate; ``z_nm`` and ``sigma_z_nm`` are NaN in 2D.
+    ``log_likelihood`` is the log ratio to a saturated model (0 = perfect, always <= 0; about
+    minus half the number of pixels where the model is right). ``flags`` are bits of
+    `LocalizationFlag`.
+    """
+
+    x_px: Tensor
+    y_px: Tensor
+    z_nm: Tensor
+    photons: Tensor
+    background: Tensor
+    sigma_x_px: Tensor
+    sigma_y_px: Tensor
+    sigma_z_nm: Tensor
+    sigma_photons: Tensor
+    sigma_background: Tensor
+    log_likelihood: Tensor
+    iterations: Tensor
+    flags: Tensor
+
+
+def fit_emitters(
+    psf: PsfModel,
+    rois: Tensor,
+    *,
+    read_variance: float | Tensor = 0.0,
+    start: FitStart | None = None,
+    options: FitOptions | None = None,
+) -> MleResult:
+    """Fit position, photons and background of one emitter in each window.
+
+    Parameters
+    ----------
+    psf : PsfModel
+    rois : (K, R, R) float, photons
+        R odd. Values may be negative (noise around the offset).
+    read_variance : float or (K, R, R) float, photon^2
+        r of the variance ``F mu + r``.
+    start : FitStart or None
+        Starting positions; the windows' centroids when None.
+    options : FitOptions or None
+
+    Returns
+    -------
+    MleResult
+        On the device and with the dtype of the PSF.
+    """
+    options = options or FitOptions()
+    problem = _prepare(psf, rois, read_variance, options)
+    start = start if start is not None else _centroids(problem.rois)
+    jobs = _first_guess(problem, start, options)
+    fits = _Fits.empty(jobs)
+    capacity = _WORK_CPU if psf.device.type == "cpu" else _WORK_GPU
+    work, taken = _take(problem, jobs, 0, capacity)
+    while work.job.shape[0] > 0:
+        _advance(work, problem, options)
+        number_done = int(work.done.sum())
+        waiting = jobs.first.shape[0] - taken
+        if number_done == 0 or (waiting > 0 and number_done * 4 < work.job.shape[0]):
+            continue  # a few idle entries are cheaper than moving all the others
+        fits.store(work)
+        space = capacity - work.job.shape[0] + number_done
+        added, taken = _take(problem, jobs, taken, space)
+        work = work.joined(~work.done, added)
+    return _best_starts(fits, problem, options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """What is fitted: windows in photons, and what the likelihood compares."""
+
+    psf: PsfModel
+    rois: Tensor  # (K, R, R)
+    data: Tensor  # (K, R * R), rois / F + r / F^2, not negative
+    shift: Tensor  # (K or 1, R * R or 1), r / F^2
+    excess_noise: float
+    z_starts_nm: tuple[float, ...]  # one entry in 2D
+
+    @property
+    def roi_px(self) -> int:
+        return int(self.rois.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class _Jobs:
+    """First parameters and bounds of all fits; windows times z starts, z fastest, (J, P)."""
+
+    first: Tensor
+    low: Tensor
+    high: Tensor
+
+
+@dataclass(slots=True)
+class _Work:
+    """State of the fits under way; every tensor starts with the same axis (n)."""
+
+    job: Tensor
+    data: Tensor
+    shift: Tensor
+    low: Tensor
+    high: Tensor
+    parameters: Tensor  # the best so far, (n, P)
+    trial: Tensor  # to be evaluated next, (n, P)
+    cost: Tensor  # minus the log-likelihood ratio at `parameters`
+    information: Tensor  # (n, P, P) at `parameters`
+    score: Tensor  # (n, P), derivative of the log-likelihood at `parameters`
+    damping: Tensor
+    iterations: Tensor
+    converged: Tensor
+    done: Tensor
+
+    def joined(self, keep: Tensor, added: _Work) -> _Work:
+        """Return the kept entries followed by the added ones."""
+        pairs = ((getattr(self, n), getattr(added, n)) for n in self.__slots__)
+        return _Work(*(torch.cat([old[keep], new]) for old, new in pairs))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fits:
+    """Results by job."""
+
+    parameters: Tensor
+    cost: Tensor
+    information: Tensor
+    iterations: Tensor
+    converged: Tensor
+
+    @classmethod
+    def empty(cls, jobs: _Jobs) -> _Fits:
+        first = jobs.first
+        number, size = first.shape
+        return cls(
+            parameters=first.clone(),
+            cost=first.new_full((number,), torch.inf),
+            information=first.new_zeros((number, size, size)),
+            iterations=torch.zeros(number, dtype=torch.int32, device=first.device),
+            converged=torch.zeros(number, dtype=torch.bool, device=first.device),
+        )
+
+    def store(self, work: _Work) -> None:
+        """Copy what is done."""
+        rows = work.job[work.done]
+        for name in self.__slots__:
+            getattr(self, name)[rows] = getattr(work, name)[work.done]
+
+
+def _prepare(
+    psf: PsfModel, rois: Tensor, read_variance: float | Tensor, options: FitOptions
+) -> _Problem:
+    if rois.ndim != 3 or rois.shape[1] != rois.shape[2] or rois.shape[1] % 2 == 0:
+        raise ConfigError(
+            f"Windows to fit must be square and odd, not {tuple(rois.shape[1:])} px.",
+            hint="Use a width such as 11, 13 or 15 px.",
+        )
+    if psf.is_3d and not options.z_starts_nm:
+        raise ConfigError("No start value of z is given.", hint="Give at least one, usually 0.")
+    excess = options.excess_noise
+    rois = rois.to(device=psf.device, dtype=psf.dtype)
+    shift = torch.as_tensor(read_variance, device=psf.device, dtype=psf.dtype) / excess**2
+    shift = shift.reshape(1, 1) if shift.ndim == 0 else shift.flatten(1)
+    return _Problem(
+        psf=psf,
+        rois=rois,
+        data=(rois.flatten(1) / excess + shift).clamp(min=0),
+        shift=shift,
+        excess_noise=excess,
+        z_starts_nm=options.z_starts_nm if psf.is_3d else (0.0,),
+    )
+
+
+def _centroids(rois: Tensor) -> FitStart:
+    """Centroid of the squared signal: the square lets the core outweigh noise and neighbours."""
+    half = rois.shape[1] // 2
+    steps = torch.arange(-half, half + 1, device=rois.device, dtype=rois.dtype)
+    weight = (rois - _border_background(rois)[:, None, None]).clamp(min=0) ** 2
+    total = weight.sum((1, 2)).clamp(min=1e-6)
+    return FitStart(
+        x_px=(weight.sum(1) @ steps) / total,
+        y_px=(weight.sum(2) @ steps) / total,
+    )
+
+
+def _border_background(rois: Tensor) -> Tensor:
+    """Mean of the darkest side of each window, (K,): an elongated spot spares two sides."""
+    sides = torch.stack([rois[:, 0], rois[:, -1], rois[:, :, 0], rois[:, :, -1]], dim=1)
+    return sides.mean(2).amin(1)
+
+
+def _first_guess(problem: _Problem, start: FitStart, options: FitOptions) -> _Jobs:
+    rois, psf = problem.rois, problem.psf
+    shift_px = options.max_shift_px
+    shift_px = problem.roi_px / 4 if shift_px is None else shift_px
+    background = _border_background(rois).clamp(min=_SMALLEST_MEAN)
+    photons = (rois - background[:, None, None]).sum((1, 2)).clamp(min=10.0)
+    x_px = start.x_px.to(device=psf.device, dtype=psf.dtype)
+    y_px = start.y_px.to(device=psf.device, dtype=psf.dtype)
+    one = torch.ones_like(photons)
+    columns = [x_px, y_px, photons, background]
+    low = [x_px - shift_px, y_px - shift_px, one, one * _SMALLEST_MEAN]
+    high = [x_px + shift_px, y_px + shift_px, one * torch.inf, one * torch.inf]
+    if psf.is_3d:
+        z_low, z_high = psf.z_range_nm
+        columns, low, high = [*columns, 0 * one], [*low, one * z_low], [*high, one * z_high]
+    number = len(problem.z_starts_nm)
+    first, low_all, high_all = (
+        torch.stack(c, dim=1).repeat_interleave(number, dim=0) for c in (columns, low, high)
+    )
+    if psf.is_3d:
+        z_starts = torch.tensor(problem.z_starts_nm, device=psf.device, dtype=psf.dtype)
+        first[:, _Z] = z_starts.clamp(*psf.z_range_nm).repeat(rois.shape[0])
+    return _Jobs(first=first, low=low_all, high=high_all)
+
+
+def _take(problem: _Problem, jobs: _Jobs, taken: int, space: int) -> tuple[_Work, int]:
+    """Start up to `space` of the jobs that wait; return them and how many have been taken."""
+    rows = slice(taken, min(taken + space, jobs.first.shape[0]))
+    first = jobs.first[rows]
+    number, size = first.shape
+    job = torch.arange(rows.start, rows.start + number, device=first.device)
+    window = job // len(problem.z_starts_nm)
+    shift = problem.shift if problem.shift.shape[0] == 1 else problem.shift[window]
+    flag = torch.zeros(number, dtype=torch.bool, device=first.device)
+    work = _Work(
+        job=job,
+        data=problem.data[window],
+        shift=shift.expand(number, -1),
+        low=jobs.low[rows],
+        high=jobs.high[rows],
+        parameters=first,
+        trial=first,
+        cost=first.new_full((number,), torch.inf),
+        information=first.new_zeros((number, size, size)),
+        score=torch.zeros_like(first),
+        # The first evaluation is always accepted, which divides the damping by ten.
+        damping=first.new_full((number,), 10 * _FIRST_DAMPING),
+        iterations=torch.zeros(number, dtype=torch.int32, device=first.device),
+        converged=flag,
+        done=flag.clone(),
+    )
+    return work, rows.start + number
+
+
+@torch.no_grad()
+def _advance(work: _Work, problem: _Problem, options: FitOptions) -> None:
+    """Evaluate the trial parameters, keep them where they are likelier, and try the next."""
+    cost, information, score = _evaluate(work, problem)
+    # Rounding of a sum of hundreds of terms must not make a good last step look bad.
+    better = (cost <= work.cost * (1 + 1e-6) + 1e-4) & ~work.done
+    work.iterations += (~work.done).to(torch.int32)
+    work.parameters = torch.where(better[:, None], work.trial, work.parameters)
+    work.cost = torch.where(better, cost, work.cost)
+    work.information = torch.where(better[:, None, None], information, work.information)
+    work.score = torch.where(better[:, None], score, work.score)
+    work.damping = torch.where(
+        better, (work.damping * 0.1).clamp(min=_LEAST_DAMPING), work.damping * 10
+    )
+    at_low = (work.parameters <= work.low) & (work.score < 0)
+    at_high = (work.parameters >= work.high) & (work.score > 0)
+    step = solve(work.information, work.score, damping=work.damping, frozen=at_low | at_high)
+    # Length of the undamped step in standard deviations.
+    length = torch.einsum("ki,kij,kj->k", step, work.information, step) * (1 + work.damping) ** 2
+    converged = better & (length < options.tolerance_sigma**2)
+    trial = _limited(work.parameters, step).clamp(min=work.low, max=work.high)
+    work.trial = torch.where(work.done[:, None], work.trial, trial)
+    # The last step is taken without another evaluation: it is far below the uncertainty.
+    work.parameters = torch.where(converged[:, None], work.trial, work.parameters)
+    work.converged |= converged
+    given_up = (work.iterations >= options.max_iterations) | (work.damping > _MOST_DAMPING)
+    work.done |= converged | given_up
+
+
+def _evaluate(work: _Work, problem: _Problem) -> tuple[Tensor, Tensor, Tensor]:
+    """Return cost (n,), Fisher information (n, P, P) and score (n, P) of the trial."""
+    psf, excess = problem.psf, problem.excess_noise
+    trial = work.trial
+    z_nm = trial[:, _Z] if psf.is_3d else torch.zeros_like(trial[:, 0])
+    gradient = psf.value_and_gradient(trial[:, _X], trial[:, _Y], z_nm, problem.roi_px)
+    derivatives = jacobian(gradient, trial[:, _PHOTONS], is_3d=psf.is_3d)  # (n, P, R * R)
+    mean = torch.addcmul(
+        trial[:, _BACKGROUND, None], derivatives[:, _PHOTONS], trial[:, _PHOTONS, None]
+    )
+    if excess != 1:
+        mean, derivatives = mean / excess, derivatives / excess
+    mean = (mean + work.shift).clamp_(min=_SMALLEST_MEAN)
+    weight = mean.reciprocal()
+    relative = work.data * weight
+    score = torch.bmm(derivatives, (relative - 1)[:, :, None])[:, :, 0]
+    information = torch.bmm(derivatives * weight[:, None], derivatives.transpose(1, 2))
+    return _deviance(work.data, mean).sum(1), information, score
+
+
+def _deviance(data: Tensor, mean: Tensor) -> Tensor:
+    """Return ``mean - data + data log(data / mean)``, without cancellation near data = mean."""
+    excess = (mean - data) / data
+    return torch.where(data > 0, data * (excess - torch.log1p(excess)), mean)
+
+
+def _limited(parameters: Tensor, step: Tensor) -> Tensor:
+    """Add the step, but not more at a time than the model is likely to hold for."""
+    largest = torch.full_like(step, torch.inf)
+    largest[:, _X] = _LARGEST_STEP_PX
+    largest[:, _Y] = _LARGEST_STEP_PX
+    largest[:, _PHOTONS] = parameters[:, _PHOTONS]
+    if step.shape[1] > _Z:
+        largest[:, _Z] = _LARGEST_STEP_NM
+    moved = parameters + step.clamp(min=-largest, max=largest)
+    moved[:, _PHOTONS] = torch.maximum(moved[:, _PHOTONS], 0.2 * parameters[:, _PHOTONS])
+    return moved
+
+
+def _best_starts(fits: _Fits, problem: _Problem, options: FitOptions) -> MleResult:
+    """Choose the likeliest of each window's fits and put the answer together."""
+    starts = len(problem.z_starts_nm)
+    number = problem.rois.shape[0]
+    best = torch.arange(number, device=fits.cost.device) * starts
+    if starts > 1 and number:
+        best = best + fits.cost.view(number, starts).argmin(1)
+    parameters = fits.parameters[best]
+    sigma = inverse_diagonal(fits.information[best]).sqrt()
+    nothing = torch.full_like(parameters[:, 0], torch.nan)
+    is_3d = problem.psf.is_3d
+    flags = torch.where(fits.converged[best], 0, LocalizationFlag.NOT_CONVERGED)
+    if is_3d:
+        low, high = problem.psf.z_range_nm
+        margin = 1e-4 * (high - low)
+        z = parameters[:, _Z]
+        limit = (z <= low + margin) | (z >= high - margin)
+        flags = flags | torch.where(limit, LocalizationFlag.Z_AT_LIMIT, 0)
+    return MleResult(
+        x_px=parameters[:, _X],
+        y_px=parameters[:, _Y],
+        z_nm=parameters[:, _Z] if is_3d else nothing,
+        photons=parameters[:, _PHOTONS],
+        background=parameters[:, _BACKGROUND],
+        sigma_x_px=sigma[:, _X],
+        sigma_y_px=sigma[:, _Y],
+        sigma_z_nm=sigma[:, _Z] if is_3d else nothing,
+        sigma_photons=sigma[:, _PHOTONS],
+        sigma_background=sigma[:, _BACKGROUND],
+        log_likelihood=-fits.cost[best],
+        iterations=fits.iterations[best],
+        flags=flags,
+    )

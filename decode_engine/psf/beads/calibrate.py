@@ -1,0 +1,193 @@
+"""Bead stacks in, spline calibration with its quality out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decode_engine.contract.configs import CalibrateConfig
+from decode_engine.domain.calibration import Calibration
+from decode_engine.errors import CalibrationError, ConfigError
+from decode_engine.psf.beads.assembly import AssembledPsf, assemble_psf
+from decode_engine.psf.beads.detection import RejectedBead
+from decode_engine.psf.beads.quality import (
+    AxialAgreement,
+    BeadCheck,
+    axial_agreement,
+    check_bead,
+    quality_numbers,
+)
+from decode_engine.psf.beads.registration import RegisteredBead, register_beads
+from decode_engine.psf.beads.selection import BeadSelection, select_beads
+from decode_engine.psf.beads.stacks import BeadStack, prepare_stack
+
+__all__ = ["BeadCalibrationResult", "calibrate_beads"]
+
+# Fitting every slice of this many beads says enough about fitted z.
+_CHECKED_BEADS = 30
+_SUSPICIOUS_RESIDUAL = 0.02
+_SUSPICIOUS_SLOPE = 0.03
+
+
+@dataclass(frozen=True, kw_only=True)
+class BeadCalibrationResult:
+    """A calibration with everything that says how it came about.
+
+    Attributes
+    ----------
+    calibration : Calibration
+        Spline PSF with its `CalibrationQuality`.
+    average : (Z, Y, X) float32
+        The registered, normalised average before smoothing, on the calibration's samples.
+    beads : tuple of RegisteredBead
+        Beads that were averaged; photons are those of the normalisation, slices those of the
+        stack in the order of a rising stage.
+    rejected : tuple of RejectedBead
+    checks : tuple of BeadCheck
+        Up to 30 beads compared with the finished model.
+    axial : AxialAgreement
+    warnings : tuple of str
+        Sentences for the user.
+    """
+
+    calibration: Calibration
+    average: NDArray[np.float32]
+    beads: tuple[RegisteredBead, ...]
+    rejected: tuple[RejectedBead, ...]
+    checks: tuple[BeadCheck, ...]
+    axial: AxialAgreement
+    warnings: tuple[str, ...]
+
+
+def _no_step(_name: str) -> None:
+    return
+
+
+def calibrate_beads(
+    stacks_adu: Sequence[NDArray[Any]],
+    config: CalibrateConfig,
+    *,
+    names: Sequence[str] = (),
+    step: Callable[[str], None] = _no_step,
+) -> BeadCalibrationResult:
+    """Make a calibration from bead z-stacks.
+
+    Parameters
+    ----------
+    stacks_adu : sequence of (Z, H, W) arrays, ADU
+        Crops of single beads or fields of many, in the order of recording.
+    config : CalibrateConfig
+    names : sequence of str
+        What messages call the stacks.
+    step : callable
+        Called with the name of what comes next, several times a second; may raise to cancel.
+
+    Raises
+    ------
+    CalibrationError
+        If a stack is unusable, no bead is found, or all are rejected.
+    ConfigError
+        If ``roi_px`` is even or ``dz_nm`` is zero.
+    """
+    if config.roi_px % 2 == 0:
+        raise ConfigError(
+            f"The window roi_px = {config.roi_px} is even, so it has no central pixel.",
+            hint=f"Choose {config.roi_px - 1} or {config.roi_px + 1}.",
+        )
+    if not stacks_adu:
+        raise CalibrationError("No bead stack was given.", hint="Name at least one TIFF.")
+    stacks = []
+    for index, stack in enumerate(stacks_adu):
+        step("reading")
+        name = names[index] if index < len(names) else ""
+        stacks.append(prepare_stack(stack, config, index=index, name=name))
+    step("finding beads")
+    selection = select_beads(stacks, config)
+    registration = register_beads(
+        stacks, selection.beads, roi_px=selection.roi_px, dz_nm=abs(config.dz_nm), step=step
+    )
+    step("laying the spline")
+    assembled = assemble_psf(registration.average, registration.focus, config)
+    beads = tuple(_on_samples(b, assembled) for b in registration.beads)
+    rejected = (*selection.rejected, *registration.rejected)
+    checks = tuple(
+        check_bead(b, stacks[b.stack], assembled, step=step) for b in beads[:_CHECKED_BEADS]
+    )
+    axial = axial_agreement(checks)
+    calibration = _calibration(config, stacks, assembled, checks, (len(beads), len(rejected)))
+    return BeadCalibrationResult(
+        calibration=calibration,
+        average=assembled.samples,
+        beads=beads,
+        rejected=rejected,
+        checks=checks,
+        axial=axial,
+        warnings=(*selection.warnings, *_doubts(selection, beads, checks, axial)),
+    )
+
+
+def _on_samples(bead: RegisteredBead, assembled: AssembledPsf) -> RegisteredBead:
+    """Express a bead in the units of the normalised samples."""
+    return replace(
+        bead,
+        z_slice=bead.z_slice + assembled.first_slice,
+        amplitude=bead.amplitude * assembled.scale,
+        background=bead.background + bead.amplitude * assembled.background,
+    )
+
+
+def _calibration(
+    config: CalibrateConfig,
+    stacks: Sequence[BeadStack],
+    assembled: AssembledPsf,
+    checks: Sequence[BeadCheck],
+    counts: tuple[int, int],
+) -> Calibration:
+    pixel_y_nm = config.pixel_size_y_nm or config.pixel_size_x_nm
+    quality = quality_numbers(
+        assembled,
+        checks,
+        beads_used=counts[0],
+        beads_rejected=counts[1],
+        pixel_size_nm=(config.pixel_size_x_nm, pixel_y_nm),
+    )
+    return Calibration(
+        psf=assembled.psf,
+        pixel_size_x_nm=config.pixel_size_x_nm,
+        pixel_size_y_nm=pixel_y_nm,
+        em_mirrored=config.em_mirrored,
+        source="bead stacks: " + ", ".join(s.name for s in stacks),
+        provenance={
+            "config": config.model_dump_json(),
+            "offset_adu": ", ".join(f"{s.offset_adu:g}" for s in stacks),
+        },
+        quality=quality,
+    )
+
+
+def _doubts(
+    selection: BeadSelection,
+    beads: Sequence[RegisteredBead],
+    checks: Sequence[BeadCheck],
+    axial: AxialAgreement,
+) -> list[str]:
+    """Say in words what about the result deserves a second look."""
+    doubts = []
+    if len(beads) < 3 <= len(selection.beads):
+        doubts.append(f"Only {len(beads)} of {len(selection.beads)} beads agree with each other.")
+    residual = float(np.median([c.residual_rms for c in checks]))
+    if residual > _SUSPICIOUS_RESIDUAL:
+        doubts.append(
+            f"The beads differ from the calibration by {100 * residual:.1f} % of the peak (RMS); "
+            "1 % is usual. Are they single beads, all of one kind?"
+        )
+    if abs(axial.slope - 1) > _SUSPICIOUS_SLOPE or not np.isfinite(axial.slope):
+        doubts.append(
+            f"Fitted z follows the stage with the slope {axial.slope:.3f} instead of 1: this PSF "
+            "says little about z, or the beads bleached or moved."
+        )
+    return doubts

@@ -41,7 +41,10 @@ _METRIC_EVERY_S = 5.0
 class TrainingContext(Protocol):
     """What the trainer needs of the job's context."""
 
-    clock: Callable[[], float]
+    @property
+    def clock(self) -> Callable[[], float]:
+        """Seconds from any start, never going back."""
+        ...
 
     def check(self) -> None:
         """Wait while paused; raise `CancelledError` when cancelled."""
@@ -143,6 +146,8 @@ class Trainer:
                     self._validate()
                 self.progress.elapsed_s += self._context.clock() - began
                 self._report()
+            if self._validated_step() != self.progress.step:
+                self._validate()
         except CancelledError:
             self.save()
             raise
@@ -199,7 +204,8 @@ class Trainer:
         loss = terms.total(self._config.count_weight, self._config.background_weight)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation
         norm = clip_grad_norm_(self._network.parameters(), self._config.gradient_clip)
-        if math.isfinite(float(loss) + float(norm)):
+        values = float(loss.detach()), float(norm)
+        if math.isfinite(sum(values)):
             self._optimizer.step()
             self._average.update(self._network, self.progress.updates)
             self.progress.updates += 1
@@ -207,7 +213,7 @@ class Trainer:
         else:
             self._skip()
         self.progress.step += 1
-        self._emit_step(float(loss), float(norm))
+        self._emit_step(*values)
 
     def _set_rate(self) -> None:
         config, progress = self._config, self.progress
@@ -249,12 +255,14 @@ class Trainer:
 
     def _validation_due(self) -> bool:
         progress, every = self.progress, self._config.validate_every_steps
-        fraction = self._budget.fraction(progress.step, progress.elapsed_s)
-        if fraction >= 1.0:
-            return True
         if every is not None:
             return progress.step % every == 0
+        fraction = self._budget.fraction(progress.step, progress.elapsed_s)
         return math.floor(fraction * _VALIDATIONS_PER_RUN) > progress.validations
+
+    def _validated_step(self) -> int:
+        history = self.progress.history
+        return int(history[-1]["step"]) if history else 0
 
     def _validate(self) -> None:
         result = self._parts.validator.validate(self._average.network)

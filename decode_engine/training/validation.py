@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from decode_engine.psf.fisher import crlb, noise_terms
 from decode_engine.simulation.simulator import TrainingBatch
 from decode_engine.training.stream import BatchSource, named_generator, to_network_units
 
-__all__ = ["PeakExtractor", "Peaks", "ValidationResult", "Validator"]
+__all__ = ["PeakExtractor", "ValidationResult", "Validator"]
 
 _CHUNK = 32  # frames at a time: bounds the memory, not the result
 _REPORTED = (
@@ -43,27 +44,13 @@ _REPORTED = (
 )
 
 
-class Peaks(Protocol):
-    """The columns of a peak table that are scored; see `inference.peaks.PeakTable`."""
-
-    image: Tensor
-    x_px: Tensor
-    y_px: Tensor
-    z_nm: Tensor
-    photons: Tensor
-    background: Tensor
-    probability: Tensor
-    sigma_x_px: Tensor
-    sigma_y_px: Tensor
-    sigma_z_nm: Tensor
-    sigma_photons: Tensor
-
-
 class PeakExtractor(Protocol):
     """Turns maps into localizations; given from outside since inference is a sibling room."""
 
-    def __call__(self, output: NetworkOutput, scaling: NetworkScaling, threshold: float) -> Peaks:
-        """Return the peaks above the probability threshold."""
+    def __call__(
+        self, output: NetworkOutput, scaling: NetworkScaling, threshold: float
+    ) -> Mapping[str, Tensor]:
+        """Return the columns of `inference.peaks.PeakTable` of peaks above the threshold."""
         ...
 
 
@@ -188,7 +175,7 @@ class Validator:
         background = np.zeros(len(truth)) if truth.background is None else truth.background
 
         def tensor(values: NDArray[np.floating]) -> Tensor:
-            return torch.as_tensor(values, dtype=psf.dtype, device=psf.device)
+            return torch.tensor(values, dtype=psf.dtype, device=psf.device)
 
         noise = noise_terms(camera)
         bound = crlb(
@@ -248,18 +235,15 @@ def _emitters(batch: TrainingBatch, first: int, camera: CameraModel) -> Emitters
     )
 
 
-def _localizations(peaks: Peaks, first: int, camera: CameraModel) -> Localizations:
+def _localizations(peaks: Mapping[str, Tensor], first: int, camera: CameraModel) -> Localizations:
     x_nm, y_nm = camera.pixel_size_x_nm, camera.pixel_size_y_nm
-    return Localizations(
-        frame=(peaks.image + first).cpu().numpy(),
-        x_nm=(peaks.x_px * x_nm).cpu().numpy(),
-        y_nm=(peaks.y_px * y_nm).cpu().numpy(),
-        z_nm=peaks.z_nm.cpu().numpy(),
-        photons=peaks.photons.cpu().numpy(),
-        background=peaks.background.cpu().numpy(),
-        probability=peaks.probability.cpu().numpy(),
-        sigma_x_nm=(peaks.sigma_x_px * x_nm).cpu().numpy(),
-        sigma_y_nm=(peaks.sigma_y_px * y_nm).cpu().numpy(),
-        sigma_z_nm=peaks.sigma_z_nm.cpu().numpy(),
-        sigma_photons=peaks.sigma_photons.cpu().numpy(),
-    )
+    columns = {
+        "frame": peaks["image"] + first,
+        "x_nm": peaks["x_px"] * x_nm,
+        "y_nm": peaks["y_px"] * y_nm,
+        "sigma_x_nm": peaks["sigma_x_px"] * x_nm,
+        "sigma_y_nm": peaks["sigma_y_px"] * y_nm,
+    }
+    same = ("z_nm", "photons", "background", "probability", "sigma_z_nm", "sigma_photons")
+    columns |= {name: peaks[name] for name in same}
+    return Localizations(**{name: values.cpu().numpy() for name, values in columns.items()})

@@ -1,0 +1,79 @@
+"""Between a network with its weights and the numpy-only model bundle."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from decode_engine.errors import ModelError
+from decode_engine.io.models import ModelBundle
+from decode_engine.network.base import LocalizationNetwork
+from decode_engine.network.registry import build_network
+from decode_engine.network.scaling import NetworkScaling
+
+__all__ = ["network_from_bundle", "scaling_from_bundle", "warm_start"]
+
+
+def network_from_bundle(
+    bundle: ModelBundle, device: torch.device | str = "cpu"
+) -> LocalizationNetwork:
+    """Return the bundle's network in evaluation mode, float32, on a device."""
+    network = build_network(
+        bundle.network, bundle.network_options, bundle.training_config.context_frames
+    )
+    _fill(network, bundle)
+    return network.to(device).eval().requires_grad_(False)
+
+
+def scaling_from_bundle(bundle: ModelBundle) -> NetworkScaling:
+    """Return the bundle's scaling."""
+    return NetworkScaling.from_dict(bundle.scaling)
+
+
+def warm_start(
+    network: LocalizationNetwork,
+    bundle: ModelBundle,
+    name: str,
+    options: dict[str, int | float | str | bool],
+) -> None:
+    """Give a network that is about to be trained the weights of a model.
+
+    Raises
+    ------
+    ModelError
+        If the model holds another network, other options or another number of frames.
+    """
+    own = (name, options, network.context_frames)
+    other = (bundle.network, bundle.network_options, bundle.training_config.context_frames)
+    if own != other:
+        raise ModelError(
+            f"The training cannot start from this model: it holds {_words(*other)}, "
+            f"but {_words(*own)} is to be trained.",
+            hint="Choose the same network, options and context frames, or another model.",
+        )
+    _fill(network, bundle)
+
+
+@torch.no_grad()
+def _fill(network: LocalizationNetwork, bundle: ModelBundle) -> None:
+    parameters = dict(network.named_parameters())
+    if set(parameters) != set(bundle.weights):
+        wrong = sorted(set(parameters) ^ set(bundle.weights))
+        raise ModelError(
+            f"The model's weights do not fit the network {bundle.network!r}: {wrong[0]!r} is "
+            "missing or unknown.",
+            hint="The model was written by another version; train it again.",
+        )
+    for name, parameter in parameters.items():
+        values = bundle.weights[name]
+        if values.shape != tuple(parameter.shape):
+            raise ModelError(
+                f"The model's weights {name!r} have the shape {values.shape}, the network "
+                f"{bundle.network!r} needs {tuple(parameter.shape)}."
+            )
+        parameter.copy_(torch.from_numpy(np.array(values, np.float32)))
+
+
+def _words(name: str, options: dict[str, int | float | str | bool], context_frames: int) -> str:
+    settings = ", ".join(f"{k}={v}" for k, v in sorted(options.items())) or "default options"
+    return f"the network {name!r} ({settings}, {context_frames} frames)"

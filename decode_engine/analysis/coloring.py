@@ -1,0 +1,186 @@
+"""From a rendered density to colours: contrast, brightness, hue by z."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import cmap
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from decode_engine.analysis.rendering import DensityImage
+from decode_engine.contract.configs import RenderConfig
+from decode_engine.domain.table import BoolArray, FloatArray
+from decode_engine.errors import ConfigError
+
+__all__ = [
+    "DEFAULT_BRIGHTNESS_MAP",
+    "DEFAULT_Z_MAP",
+    "ColoredImage",
+    "Rgb",
+    "brightness",
+    "color_by_brightness",
+    "color_by_z",
+    "colorize",
+    "hues",
+    "white_level",
+    "z_range",
+]
+
+Rgb: TypeAlias = NDArray[np.uint8]
+
+DEFAULT_BRIGHTNESS_MAP = "inferno"
+DEFAULT_Z_MAP = "plasma"
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear sRGB (IEC 61966-2-1)
+_LOWEST_LUMINANCE = ((55 + 16) / 116) ** 3  # CIE L* = 55
+_FAINT = 0.1  # of the mean of the non-zero pixels: below is the tail of a Gaussian, not signal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColoredImage:
+    """An image to look at.
+
+    Attributes
+    ----------
+    pixels : (height, width, 3) uint8
+        Red, green, blue.
+    z_colors : (256, 3) uint8 or None
+        Colours from ``z_min_nm`` to ``z_max_nm`` at full brightness; None without z.
+    z_min_nm, z_max_nm : float, nm
+        Ends of the colour scale; NaN without z.
+    """
+
+    pixels: Rgb
+    z_colors: Rgb | None
+    z_min_nm: float
+    z_max_nm: float
+
+
+def colorize(image: DensityImage, config: RenderConfig) -> ColoredImage:
+    """Colour a density as the configuration says."""
+    value = brightness(image.density, quantile=config.contrast_quantile, gamma=config.gamma)
+    if image.mean_z_nm is None or config.color == "none":
+        name = config.colormap or DEFAULT_BRIGHTNESS_MAP
+        pixels = color_by_brightness(value, name)
+        return ColoredImage(pixels=pixels, z_colors=None, z_min_nm=np.nan, z_max_nm=np.nan)
+    low, high = z_range(image, config)
+    colors = hues(config.colormap or DEFAULT_Z_MAP)
+    return ColoredImage(
+        pixels=color_by_z(value, image.mean_z_nm, colors, low, high),
+        z_colors=np.rint(255 * colors).astype(np.uint8),
+        z_min_nm=low,
+        z_max_nm=high,
+    )
+
+
+def white_level(density: FloatArray, quantile: float) -> float:
+    """Return the density that is drawn brightest: a quantile of the filled pixels.
+
+    Empty pixels, which are most, do not count; neither do pixels that only the tail of a
+    Gaussian reaches.
+    """
+    filled = density[_filled(density)]
+    return float(np.quantile(filled, quantile)) if filled.size else 1.0
+
+
+def brightness(density: FloatArray, *, quantile: float, gamma: float) -> FloatArray:
+    """Map a density to 0..1: ``min(density / white level, 1) ** gamma``."""
+    scaled = np.clip(density / np.float32(white_level(density, quantile)), 0, 1)
+    return np.asarray(scaled ** np.float32(gamma), np.float32)
+
+
+def color_by_brightness(value: FloatArray, name: str) -> Rgb:
+    """Look up 0..1 in a colour map; returns (height, width, 3) uint8."""
+    table: Rgb = np.rint(255 * _table(name)).astype(np.uint8)
+    pixels: Rgb = table[np.rint(255 * value).astype(np.uint8)]
+    return pixels
+
+
+def color_by_z(
+    value: FloatArray, mean_z_nm: FloatArray, colors: NDArray[np.float64], low: float, high: float
+) -> Rgb:
+    """Give each pixel the colour of its mean z, as bright as its density.
+
+    Parameters
+    ----------
+    value : (height, width) float32
+        Brightness, 0 to 1.
+    mean_z_nm : (height, width) float32, nm
+        NaN where empty; values beyond the scale get the colour of its end.
+    colors : (256, 3) float64
+        Colours from ``low`` to ``high``, 0 to 1.
+    low, high : float, nm
+        The ends of the scale.
+
+    Returns
+    -------
+    (height, width, 3) uint8
+    """
+    position = np.clip((mean_z_nm - low) / (high - low), 0, 1)
+    index = np.rint(255 * np.nan_to_num(position)).astype(np.uint8)
+    pixels = colors.astype(np.float32)[index] * value[..., None]
+    return np.rint(255 * pixels).astype(np.uint8)
+
+
+def hues(name: str) -> NDArray[np.float64]:
+    """Return 256 colours of a map as hues to be dimmed: (256, 3) float64, 0 to 1.
+
+    Brightness says how many localizations there are, so the map may only say which hue: every
+    colour is made as bright as it can be, and those that still look dark on black (blue above
+    all) are mixed with white, in linear light, up to a CIE lightness of 55.
+    """
+    table = _table(name)
+    full = table / np.maximum(table.max(axis=1, keepdims=True), 1e-6)
+    linear = np.where(full <= 0.04045, full / 12.92, ((full + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ _LUMINANCE
+    white = np.clip((_LOWEST_LUMINANCE - luminance) / (1.0 - luminance + 1e-9), 0.0, 1.0)
+    # Without smoothing the maximum of the channels changes hands visibly.
+    linear = gaussian_filter1d(
+        linear + white[:, None] * (1.0 - linear), 8.0, axis=0, mode="nearest"
+    )
+    low = linear <= 0.0031308
+    return np.asarray(np.where(low, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
+
+
+def z_range(image: DensityImage, config: RenderConfig) -> tuple[float, float]:
+    """Return the ends of the colour scale in nm: as configured, else percentiles of z.
+
+    Missing ends are the 1 % and 99 % percentiles of the filled pixels, rounded outwards to 10 nm.
+    """
+    z_nm = np.empty(0, np.float32)
+    if image.mean_z_nm is not None:
+        z_nm = image.mean_z_nm[_filled(image.density)]
+    low, high = np.percentile(z_nm, [1, 99]) if z_nm.size else (0.0, 0.0)
+    chosen_low = 10.0 * np.floor(low / 10.0) if config.z_min_nm is None else config.z_min_nm
+    chosen_high = 10.0 * np.ceil(high / 10.0) if config.z_max_nm is None else config.z_max_nm
+    if config.z_min_nm is None and chosen_low >= chosen_high:
+        chosen_low = chosen_high - 10.0
+    if config.z_max_nm is None and chosen_low >= chosen_high:
+        chosen_high = chosen_low + 10.0
+    if chosen_low >= chosen_high:
+        raise ConfigError(
+            f"The z range {chosen_low:g} to {chosen_high:g} nm is empty.",
+            hint="Give the lower limit first.",
+        )
+    return float(chosen_low), float(chosen_high)
+
+
+def _filled(density: FloatArray) -> BoolArray:
+    """Return the pixels that hold more than the tail of a Gaussian."""
+    n_positive = int(np.count_nonzero(density))
+    mean = float(density.sum(dtype=np.float64)) / max(n_positive, 1)
+    return (density > 0) & (density >= _FAINT * mean)
+
+
+def _table(name: str) -> NDArray[np.float64]:
+    try:
+        map_ = cmap.Colormap(name)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(
+            f"There is no colour map called {name!r}.",
+            hint="Choose for example viridis, inferno, plasma, cividis or turbo.",
+            detail=str(error),
+        ) from error
+    return np.asarray(map_.lut(256)[:, :3], np.float64)

@@ -1,0 +1,107 @@
+"""Choosing localizations by ranges of their columns: a mask, never a copy."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+
+from decode_engine.domain.table import BoolArray, ColumnTable
+from decode_engine.errors import ConfigError, LocalizationsError
+
+__all__ = ["ColumnRange", "FilterSpec"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnRange:
+    """Rows with ``low <= column <= high`` stay; NaN never does.
+
+    Parameters
+    ----------
+    column : str
+        Name of a column of the table.
+    low, high : float, unit of the column
+        Limits, inclusive; infinite = no limit.
+    """
+
+    column: str
+    low: float = -math.inf
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise ConfigError(
+                f"The range {self.low:g} to {self.high:g} of {self.column!r} is empty.",
+                hint="Give the lower limit first.",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterSpec:
+    """Ranges that must all hold, and flags that must not be set.
+
+    Parameters
+    ----------
+    ranges : tuple of ColumnRange
+        At most one for each column.
+    excluded_flags : int
+        Bits of `LocalizationFlag`; rows with one of them are left out (tables without flags
+        keep all rows).
+    """
+
+    ranges: tuple[ColumnRange, ...] = ()
+    excluded_flags: int = 0
+
+    def __post_init__(self) -> None:
+        names = [r.column for r in self.ranges]
+        for name in names:
+            if names.count(name) > 1:
+                raise ConfigError(
+                    f"The column {name!r} has two ranges.", hint="Give one range for each column."
+                )
+
+    def with_range(self, column: str, low: float = -math.inf, high: float = math.inf) -> Self:
+        """Return the same filter with the range of one column set (or lifted, if infinite)."""
+        others = tuple(r for r in self.ranges if r.column != column)
+        limited = not (low == -math.inf and high == math.inf)
+        added = (ColumnRange(column=column, low=low, high=high),) if limited else ()
+        return replace(self, ranges=others + added)
+
+    def mask(self, table: ColumnTable) -> BoolArray:
+        """Return which rows stay, (N,) bool.
+
+        Raises
+        ------
+        LocalizationsError
+            If the table lacks a column that has a range.
+        """
+        kept = np.ones(len(table), np.bool_)
+        columns = table.columns()
+        for limits in self.ranges:
+            values = columns.get(limits.column)
+            if values is None:
+                raise _missing(limits.column, list(columns))
+            # Compared as NumPy scalars of double precision, so that a limit such as 0.1 is not
+            # rounded to the column's single precision, in which 0.1 would exceed itself.
+            if limits.low > -math.inf:
+                kept &= values >= np.float64(limits.low)
+            if limits.high < math.inf:
+                kept &= values <= np.float64(limits.high)
+            if values.dtype.kind == "f":
+                kept &= ~np.isnan(values)
+        flags = columns.get("flags")
+        if self.excluded_flags and flags is not None:
+            kept &= (flags & np.uint32(self.excluded_flags)) == 0
+        return kept
+
+
+def _missing(column: str, present: list[str]) -> LocalizationsError:
+    near = difflib.get_close_matches(column, present, n=1)
+    question = f"Did you mean {near[0]!r}? " if near else ""
+    return LocalizationsError(
+        f"The localizations have no column {column!r}.",
+        hint=f"{question}Present are {', '.join(present)}.",
+    )

@@ -255,7 +255,7 @@ class RenderConfig(Config):
     z_max_nm: float | None = setting(None, "z of the last colour.", unit="nm")
     colormap: str | None = setting(None, "Name of a colour map (turbo, viridis, ...).")
     contrast_quantile: float = setting(
-        0.999, "Quantile of the filled pixels that is drawn brightest.", gt=0, le=1
+        0.99, "Quantile of the filled pixels that is drawn brightest.", gt=0, le=1
     )
     gamma: float = setting(0.7, "Brightness exponent.", gt=0)
     scale_bar_nm: float | None = setting(

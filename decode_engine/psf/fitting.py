@@ -30,12 +30,14 @@ __all__ = ["FitOptions", "FitStart", "MleResult", "fit_emitters"]
 
 # Columns of the parameters; z is last so that a 2D fit simply lacks it.
 _X, _Y, _PHOTONS, _BACKGROUND, _Z = range(5)
-_FIRST_DAMPING = 0.1
+_FIRST_DAMPING = 0.01
 _LEAST_DAMPING = 1e-4
 _MOST_DAMPING = 1e7
 _SMALLEST_MEAN = 1e-2  # photons; below, one stray photon would rule the likelihood
 _LARGEST_STEP_PX = 1.0
 _LARGEST_STEP_NM = 250.0
+_SEARCH_STEP_NM = 150.0
+_FEWEST_PHOTONS = 10.0  # to start from; with fewer, nothing pulls at the position
 _WORK_CPU = 2048  # keeps the Jacobians of a step near the cache
 _WORK_GPU = 65536
 
@@ -48,8 +50,9 @@ class FitOptions:
     ----------
     max_iterations : int
         Evaluations of the model after which a fit is given up (`NOT_CONVERGED`).
-    z_starts_nm : tuple of float
-        Each emitter is fitted from each of these; the likeliest fit is kept. 3D only.
+    z_starts_nm : tuple of float or None
+        Each emitter is fitted from each of these; the likeliest fit is kept. 3D only. None
+        compares the window with the PSF every 150 nm and starts once, from the most alike.
     tolerance_sigma : float
         A fit has converged when the next step is shorter than this many standard deviations.
     max_shift_px : float or None
@@ -59,7 +62,7 @@ class FitOptions:
     """
 
     max_iterations: int = 50
-    z_starts_nm: tuple[float, ...] = (0.0,)
+    z_starts_nm: tuple[float, ...] | None = None
     tolerance_sigma: float = 0.01
     max_shift_px: float | None = None
     excess_noise: float = 1.0
@@ -134,7 +137,7 @@ def fit_emitters(
     while work.job.shape[0] > 0:
         _advance(work, problem, options)
         number_done = int(work.done.sum())
-        waiting = jobs.first.shape[0] - taken
+        waiting = len(jobs) - taken
         if number_done == 0 or (waiting > 0 and number_done * 4 < work.job.shape[0]):
             continue  # a few idle entries are cheaper than moving all the others
         fits.store(work)
@@ -153,7 +156,8 @@ class _Problem:
     data: Tensor  # (K, R * R), rois / F + r / F^2, not negative
     shift: Tensor  # (K or 1, R * R or 1), r / F^2
     excess_noise: float
-    z_starts_nm: tuple[float, ...]  # one entry in 2D
+    z_starts_nm: tuple[float, ...]
+    search_z: bool  # start once, at the best of z_starts_nm, rather than from each
 
     @property
     def roi_px(self) -> int:
@@ -167,6 +171,9 @@ class _Jobs:
     first: Tensor
     low: Tensor
     high: Tensor
+
+    def __len__(self) -> int:
+        return int(self.first.shape[0])
 
 
 @dataclass(slots=True)
@@ -183,6 +190,7 @@ class _Work:
     cost: Tensor  # minus the log-likelihood ratio at `parameters`
     information: Tensor  # (n, P, P) at `parameters`
     score: Tensor  # (n, P), derivative of the log-likelihood at `parameters`
+    promised: Tensor  # by how much the trial should lower the cost if the model were linear
     damping: Tensor
     iterations: Tensor
     converged: Tensor
@@ -231,8 +239,6 @@ def _prepare(
             f"Windows to fit must be square and odd, not {tuple(rois.shape[1:])} px.",
             hint="Use a width such as 11, 13 or 15 px.",
         )
-    if psf.is_3d and not options.z_starts_nm:
-        raise ConfigError("No start value of z is given.", hint="Give at least one, usually 0.")
     excess = options.excess_noise
     rois = rois.to(device=psf.device, dtype=psf.dtype)
     shift = torch.as_tensor(read_variance, device=psf.device, dtype=psf.dtype) / excess**2
@@ -243,8 +249,21 @@ def _prepare(
         data=(rois.flatten(1) / excess + shift).clamp(min=0),
         shift=shift,
         excess_noise=excess,
-        z_starts_nm=options.z_starts_nm if psf.is_3d else (0.0,),
+        z_starts_nm=_z_starts(psf, options),
+        search_z=psf.is_3d and options.z_starts_nm is None,
     )
+
+
+def _z_starts(psf: PsfModel, options: FitOptions) -> tuple[float, ...]:
+    if not psf.is_3d:
+        return (0.0,)
+    low, high = psf.z_range_nm
+    if options.z_starts_nm is None:
+        number = max(3, round((high - low) / _SEARCH_STEP_NM))
+        return tuple(low + (high - low) * (i + 0.5) / number for i in range(number))
+    if not options.z_starts_nm:
+        raise ConfigError("No start value of z is given.", hint="Give at least one, usually 0.")
+    return tuple(min(max(z, low), high) for z in options.z_starts_nm)
 
 
 def _centroids(rois: Tensor) -> FitStart:
@@ -266,37 +285,54 @@ def _border_background(rois: Tensor) -> Tensor:
 
 
 def _first_guess(problem: _Problem, start: FitStart, options: FitOptions) -> _Jobs:
-    rois, psf = problem.rois, problem.psf
-    shift_px = options.max_shift_px
-    shift_px = problem.roi_px / 4 if shift_px is None else shift_px
-    background = _border_background(rois).clamp(min=_SMALLEST_MEAN)
-    photons = (rois - background[:, None, None]).sum((1, 2)).clamp(min=10.0)
+    psf = problem.psf
+    reach_px = options.max_shift_px if options.max_shift_px is not None else problem.roi_px / 4
     x_px = start.x_px.to(device=psf.device, dtype=psf.dtype)
     y_px = start.y_px.to(device=psf.device, dtype=psf.dtype)
-    one = torch.ones_like(photons)
-    columns = [x_px, y_px, photons, background]
-    low = [x_px - shift_px, y_px - shift_px, one, one * _SMALLEST_MEAN]
-    high = [x_px + shift_px, y_px + shift_px, one * torch.inf, one * torch.inf]
+    guesses = torch.stack(
+        [_linear_guess(problem, x_px, y_px, z_nm) for z_nm in problem.z_starts_nm], dim=1
+    )  # (K, S, 4)
+    if problem.search_z:
+        best = guesses[:, :, 0].argmax(1)
+        guesses = guesses[torch.arange(best.shape[0], device=best.device), best][:, None]
+    number = guesses.shape[1]
+    _, photons, background, z_nm = guesses.flatten(0, 1).unbind(1)
+    x_px, y_px = x_px.repeat_interleave(number), y_px.repeat_interleave(number)
+    one, infinite = torch.ones_like(photons), torch.full_like(photons, torch.inf)
+    first = [x_px, y_px, photons, background]
+    low = [x_px - reach_px, y_px - reach_px, one, one * _SMALLEST_MEAN]
+    high = [x_px + reach_px, y_px + reach_px, infinite, infinite]
     if psf.is_3d:
         z_low, z_high = psf.z_range_nm
-        columns, low, high = [*columns, 0 * one], [*low, one * z_low], [*high, one * z_high]
-    number = len(problem.z_starts_nm)
-    first, low_all, high_all = (
-        torch.stack(c, dim=1).repeat_interleave(number, dim=0) for c in (columns, low, high)
+        first, low, high = [*first, z_nm], [*low, one * z_low], [*high, one * z_high]
+    return _Jobs(
+        first=torch.stack(first, dim=1), low=torch.stack(low, dim=1), high=torch.stack(high, dim=1)
     )
-    if psf.is_3d:
-        z_starts = torch.tensor(problem.z_starts_nm, device=psf.device, dtype=psf.dtype)
-        first[:, _Z] = z_starts.clamp(*psf.z_range_nm).repeat(rois.shape[0])
-    return _Jobs(first=first, low=low_all, high=high_all)
+
+
+def _linear_guess(problem: _Problem, x_px: Tensor, y_px: Tensor, z_nm: float) -> Tensor:
+    """Least squares for what the model is linear in, given x, y and z.
+
+    Returns (K, 4): the correlation of window and PSF, photons, background, and z again.
+    """
+    z_all = torch.full_like(x_px, z_nm)
+    shape = problem.psf.value(x_px, y_px, z_all, problem.roi_px).flatten(1)
+    window = problem.rois.flatten(1)
+    centred = shape - shape.mean(1, keepdim=True)
+    power = (centred * centred).sum(1).clamp(min=1e-12)
+    product = (centred * window).sum(1)
+    photons = (product / power).clamp(min=_FEWEST_PHOTONS)
+    background = (window.mean(1) - photons * shape.mean(1)).clamp(min=_SMALLEST_MEAN)
+    return torch.stack([product * torch.rsqrt(power), photons, background, z_all], dim=1)
 
 
 def _take(problem: _Problem, jobs: _Jobs, taken: int, space: int) -> tuple[_Work, int]:
     """Start up to `space` of the jobs that wait; return them and how many have been taken."""
-    rows = slice(taken, min(taken + space, jobs.first.shape[0]))
+    rows = slice(taken, min(taken + space, len(jobs)))
     first = jobs.first[rows]
     number, size = first.shape
     job = torch.arange(rows.start, rows.start + number, device=first.device)
-    window = job // len(problem.z_starts_nm)
+    window = job // max(1, len(jobs) // max(1, problem.rois.shape[0]))
     shift = problem.shift if problem.shift.shape[0] == 1 else problem.shift[window]
     flag = torch.zeros(number, dtype=torch.bool, device=first.device)
     work = _Work(
@@ -310,8 +346,8 @@ def _take(problem: _Problem, jobs: _Jobs, taken: int, space: int) -> tuple[_Work
         cost=first.new_full((number,), torch.inf),
         information=first.new_zeros((number, size, size)),
         score=torch.zeros_like(first),
-        # The first evaluation is always accepted, which divides the damping by ten.
-        damping=first.new_full((number,), 10 * _FIRST_DAMPING),
+        promised=first.new_full((number,), torch.inf),
+        damping=first.new_full((number,), _FIRST_DAMPING),
         iterations=torch.zeros(number, dtype=torch.int32, device=first.device),
         converged=flag,
         done=flag.clone(),
@@ -326,26 +362,39 @@ def _advance(work: _Work, problem: _Problem, options: FitOptions) -> None:
     # Rounding of a sum of hundreds of terms must not make a good last step look bad.
     better = (cost <= work.cost * (1 + 1e-6) + 1e-4) & ~work.done
     work.iterations += (~work.done).to(torch.int32)
+    work.damping = _next_damping(work, cost, better)
     work.parameters = torch.where(better[:, None], work.trial, work.parameters)
     work.cost = torch.where(better, cost, work.cost)
     work.information = torch.where(better[:, None, None], information, work.information)
     work.score = torch.where(better[:, None], score, work.score)
-    work.damping = torch.where(
-        better, (work.damping * 0.1).clamp(min=_LEAST_DAMPING), work.damping * 10
-    )
     at_low = (work.parameters <= work.low) & (work.score < 0)
     at_high = (work.parameters >= work.high) & (work.score > 0)
     step = solve(work.information, work.score, damping=work.damping, frozen=at_low | at_high)
-    # Length of the undamped step in standard deviations.
-    length = torch.einsum("ki,kij,kj->k", step, work.information, step) * (1 + work.damping) ** 2
-    converged = better & (length < options.tolerance_sigma**2)
+    squared_length = torch.einsum("ki,kij,kj->k", step, work.information, step)
+    # Length of the undamped step in standard deviations, squared.
+    left = squared_length * (1 + work.damping) ** 2
+    converged = better & (left < options.tolerance_sigma**2)
     trial = _limited(work.parameters, step).clamp(min=work.low, max=work.high)
     work.trial = torch.where(work.done[:, None], work.trial, trial)
+    work.promised = (step * work.score).sum(1) - 0.5 * squared_length
     # The last step is taken without another evaluation: it is far below the uncertainty.
     work.parameters = torch.where(converged[:, None], work.trial, work.parameters)
     work.converged |= converged
     given_up = (work.iterations >= options.max_iterations) | (work.damping > _MOST_DAMPING)
     work.done |= converged | given_up
+
+
+def _next_damping(work: _Work, cost: Tensor, better: Tensor) -> Tensor:
+    """Damp more where the cost fell by less than promised, and less where it fell as promised.
+
+    The Fisher information leaves out the curvature of the model. Where that matters, plain
+    scoring jumps to and fro across the optimum for ever; halving the step ends it. (Nielsen
+    1999, Damping parameter in Marquardt's method, IMM-REP-1999-05.)
+    """
+    gain = torch.where(torch.isfinite(work.cost), (work.cost - cost) / work.promised, 0.5)
+    factor = (1 - (2 * gain - 1) ** 3).clamp(min=0.1, max=4.0)
+    damping = work.damping * torch.where(better, factor, 10.0)
+    return damping.clamp(min=_LEAST_DAMPING)
 
 
 def _evaluate(work: _Work, problem: _Problem) -> tuple[Tensor, Tensor, Tensor]:
@@ -389,8 +438,8 @@ def _limited(parameters: Tensor, step: Tensor) -> Tensor:
 
 def _best_starts(fits: _Fits, problem: _Problem, options: FitOptions) -> MleResult:
     """Choose the likeliest of each window's fits and put the answer together."""
-    starts = len(problem.z_starts_nm)
     number = problem.rois.shape[0]
+    starts = fits.cost.shape[0] // max(1, number)
     best = torch.arange(number, device=fits.cost.device) * starts
     if starts > 1 and number:
         best = best + fits.cost.view(number, starts).argmin(1)

@@ -1,10 +1,10 @@
 """Sub-pixel registration of beads in x, y and z, and their robust average.
 
 Each bead is resampled at its present centre onto a common grid and compared with the average
-``T`` of all beads by linear least squares (Lucas & Kanade 1981, in the inverse-compositional
-form of Baker & Matthews 2004, doi 10.1023/B:VISI.0000011205.11775.fd):
-``bead(c + u) = a T(u) - a (d . grad T)(u) + b``, which gives amplitude ``a``, background ``b``
-and the shift ``d`` still missing. Averages and shifts are repeated until nothing moves.
+``T`` of all beads by weighted linear least squares (Lucas & Kanade 1981, in the
+inverse-compositional form of Baker & Matthews 2004, doi 10.1023/B:VISI.0000011205.11775.fd):
+``bead(c + u) = a T(u) - a (d . grad T)(u) + b`` gives the shift ``d`` still missing. Averages
+and shifts are repeated until nothing moves.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from decode_engine.psf.beads.coarse_alignment import axial_lag, reference_bead
 from decode_engine.psf.beads.detection import BeadCandidate, RejectedBead
 from decode_engine.psf.beads.focus import focal_center, focus_slice
 from decode_engine.psf.beads.resampling import Resampled, derivative, resample
+from decode_engine.psf.beads.shift_fit import missing_shift
 from decode_engine.psf.beads.stacks import BeadStack
 
 __all__ = ["RegisteredBead", "Registration", "register_beads"]
@@ -29,7 +30,6 @@ _CUT_MARGIN_PX = 3
 _CORE_RANGE_NM = 500.0
 _MAX_ITERATIONS = 12
 _CONVERGED_PX = 2e-3
-_MAX_STEP_PX = 1.0
 _MAX_DRIFT_PX = 4.0
 _REJECTION_ROUNDS = 3
 # A bead is an outlier when its residual exceeds the median by 3.5 robust standard deviations,
@@ -245,23 +245,27 @@ class _Aligner:
     def _shift(self) -> float:
         """Move every bead by the shift that is still missing; return the largest, in px."""
         core = self._core()
-        template = self.average[core]
-        gradients = [derivative(self.average, axis)[core] for axis in range(3)]
-        design = np.stack([template, np.ones_like(template), *(-g for g in gradients)], axis=-1)
+        gradients = np.stack([derivative(self.average, axis)[core] for axis in range(3)])
         fits = []
         for i in range(len(self.beads)):
             self.step("aligning")
             sample = self._resampled(i)
-            valid = sample.valid[core]
-            fits.append(_solve(design[valid], sample.values[core][valid]))
-        shifts = np.array([f[2:] for f in fits])
+            fits.append(
+                missing_shift(
+                    sample.values[core],
+                    sample.valid[core],
+                    self.average[core],
+                    gradients,
+                )
+            )
+        shifts = np.array([f.shift for f in fits])
         if len(self.beads) > 1:
             shifts -= np.median(shifts, axis=0)  # the average as a whole need not move
         self.beads = [
             replace(
                 bead,
-                amplitude=float(fit[0]),
-                background=float(fit[1]),
+                amplitude=fit.amplitude,
+                background=fit.background,
                 z_slice=bead.z_slice + float(shift[0]),
                 y_px=bead.y_px + float(shift[1]),
                 x_px=bead.x_px + float(shift[2]),
@@ -324,7 +328,7 @@ class _Aligner:
             sample = self._resampled(i)
             valid = sample.valid
             design = np.stack([self.average[valid], np.ones(int(valid.sum()))], axis=-1)
-            fit = _solve(design, sample.values[valid])
+            fit = np.linalg.lstsq(design, sample.values[valid], rcond=None)[0]
             residual = sample.values[valid] - design @ fit
             fourth = np.diff(sample.values, 4, axis=0)[valid[4:]]
             self.beads[i] = replace(
@@ -370,11 +374,3 @@ class _Aligner:
             beads=tuple(beads),
             rejected=tuple(self.rejected),
         )
-
-
-def _solve(design: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return amplitude, background and (if in the design) the shift in z, y, x."""
-    fit = np.linalg.solve(design.T @ design, design.T @ values)
-    if len(fit) > 2 and fit[0] > 0:
-        fit[2:] = np.clip(fit[2:] / fit[0], -_MAX_STEP_PX, _MAX_STEP_PX)
-    return np.asarray(fit)

@@ -18,6 +18,7 @@ attribute ``MATLAB_class``. Objects never stop the reading: they become `Opaque`
 from __future__ import annotations
 
 import fnmatch
+import struct
 import warnings
 import zlib
 from collections.abc import Collection, Iterable
@@ -41,10 +42,28 @@ __all__ = [
     "Opaque",
     "is_matlab_file",
     "read_mat",
+    "variable_names",
 ]
 
+_HEADER_BYTES = 128
+_MI_COMPRESSED = 15
+_MX_OPAQUE = 17
 _LAZY_ELEMENTS = 1 << 18
 _MAX_DEPTH = 64
+# What scipy and h5py raise for damaged or foreign files.
+_READ_ERRORS = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    RuntimeError,
+    NotImplementedError,
+    EOFError,
+    MatReadError,
+    struct.error,
+    zlib.error,
+)
 _NUMERIC = frozenset(
     {"double", "single", "logical", "int8", "int16", "int32", "int64"}
     | {"uint8", "uint16", "uint32", "uint64"}
@@ -114,6 +133,20 @@ def is_matlab_file(path: Path) -> bool:
         return handle.read(6) == b"MATLAB"
 
 
+def variable_names(path: Path) -> list[str]:
+    """Return the names of the variables without reading their values."""
+    _require_file(path)
+    try:
+        if h5py.is_hdf5(path):
+            with h5py.File(path, "r") as file:
+                return [str(name) for name in file if not str(name).startswith("#")]
+        if is_matlab_file(path):
+            return _scan_version_5(path)
+        return [str(name) for name, _, _ in scipy.io.whosmat(path)]
+    except _READ_ERRORS as error:
+        raise _damaged(path, error) from error
+
+
 def read_mat(
     path: Path,
     *,
@@ -137,17 +170,19 @@ def read_mat(
         If the file is missing, no MATLAB file, or damaged.
     """
     wanted = _Wanted(None if variables is None else frozenset(variables), tuple(skip))
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.", hint="Check the name and the folder.")
+    _require_file(path)
     try:
         if h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:
                 return _Hdf5Reader(path, file, wanted).tree()
         return _read_version_5(path, wanted)
-    except (OSError, ValueError, TypeError, KeyError, IndexError, MatReadError) as error:
+    except _READ_ERRORS as error:
         raise _damaged(path, error) from error
-    except (zlib.error, NotImplementedError, EOFError, RuntimeError) as error:
-        raise _damaged(path, error) from error
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.", hint="Check the name and the folder.")
 
 
 def _damaged(path: Path, error: Exception) -> InputError:
@@ -174,6 +209,41 @@ def _read_version_5(path: Path, wanted: _Wanted) -> MatlabTree:
         if not str(name).startswith("__") and wanted(str(name)):
             tree[str(name)] = _plain(value, str(name), wanted)
     return tree
+
+
+def _scan_version_5(path: Path) -> list[str]:
+    # scipy.io.whosmat fails on objects, so the headers of the elements are walked here.
+    names: list[str] = []
+    with path.open("rb") as handle:
+        order = ">" if handle.read(_HEADER_BYTES)[-2:] == b"MI" else "<"
+        while len(tag := handle.read(8)) == 8:
+            kind, size = struct.unpack(f"{order}II", tag)
+            start = handle.tell()
+            head = handle.read(min(size, 1024))
+            if kind == _MI_COMPRESSED:
+                head = zlib.decompressobj().decompress(head, 512)[8:]
+            names.append(_element_name(head, order))
+            handle.seek(start + size)
+    # The unnamed element at the end holds the objects' insides.
+    return [name for name in names if name]
+
+
+def _element_name(head: bytes, order: str) -> str:
+    """Return the name of a matrix element, whose own tag was removed."""
+    array_class = struct.unpack_from(f"{order}I", head, 8)[0] & 0xFF
+    offset = 16
+    if array_class != _MX_OPAQUE:
+        _, offset = _sub_element(head, offset, order)
+    name, _ = _sub_element(head, offset, order)
+    return name.decode("ascii", "replace")
+
+
+def _sub_element(head: bytes, offset: int, order: str) -> tuple[bytes, int]:
+    """Return the data of the element at ``offset`` and the offset of the next one."""
+    kind, size = struct.unpack_from(f"{order}II", head, offset)
+    if kind >> 16:  # small format: size and type share four bytes, the data take the next four
+        return head[offset + 4 : offset + 4 + (kind >> 16)], offset + 8
+    return head[offset + 8 : offset + 8 + size], offset + 8 + (size + 7) // 8 * 8
 
 
 def _opaque_name(value: MatlabOpaque) -> str:

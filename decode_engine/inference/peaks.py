@@ -45,12 +45,15 @@ class PeakTable(NamedTuple):
 
     Positions are in pixels of the image that the network saw; (0, 0) is the centre of its
     top-left pixel. ``row``/``column`` name the pixel that speaks for the peak (the highest of
-    its pixels), an integer label that does not change when the position moves by rounding.
+    its pixels), an integer label that does not change when the position moves by rounding; the
+    offsets count from that pixel's centre and are equally exact anywhere in a frame.
     """
 
     image: Tensor  # int64, index of the image in the batch
     row: Tensor  # int64
     column: Tensor  # int64
+    offset_x_px: Tensor  # x_px - column
+    offset_y_px: Tensor  # y_px - row
     x_px: Tensor  # along columns, to the right
     y_px: Tensor  # along rows, downwards
     z_nm: Tensor
@@ -333,6 +336,8 @@ def _combine(
         image=candidates.image[peaks],
         row=candidates.row[peaks],
         column=candidates.column[peaks],
+        offset_x_px=x_px,
+        offset_y_px=y_px,
         x_px=candidates.column[peaks] + x_px,
         y_px=candidates.row[peaks] + y_px,
         z_nm=z_nm,

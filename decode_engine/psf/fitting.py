@@ -367,9 +367,7 @@ def _advance(work: _Work, problem: _Problem, options: FitOptions) -> None:
     work.cost = torch.where(better, cost, work.cost)
     work.information = torch.where(better[:, None, None], information, work.information)
     work.score = torch.where(better[:, None], score, work.score)
-    at_low = (work.parameters <= work.low) & (work.score < 0)
-    at_high = (work.parameters >= work.high) & (work.score > 0)
-    step = solve(work.information, work.score, damping=work.damping, frozen=at_low | at_high)
+    step = _bounded_step(work)
     squared_length = torch.einsum("ki,kij,kj->k", step, work.information, step)
     # Length of the undamped step in standard deviations, squared.
     left = squared_length * (1 + work.damping) ** 2
@@ -382,6 +380,21 @@ def _advance(work: _Work, problem: _Problem, options: FitOptions) -> None:
     work.converged |= converged
     given_up = (work.iterations >= options.max_iterations) | (work.damping > _MOST_DAMPING)
     work.done |= converged | given_up
+
+
+def _bounded_step(work: _Work) -> Tensor:
+    """Solve for the step; parameters that would cross a bound go to it and the rest follow."""
+    frozen = (work.parameters <= work.low) & (work.score < 0)
+    frozen |= (work.parameters >= work.high) & (work.score > 0)
+    step = solve(work.information, work.score, damping=work.damping, frozen=frozen)
+    to_low, to_high = work.low - work.parameters, work.high - work.parameters
+    crossing = (step < to_low) | (step > to_high)
+    if not bool(crossing.any()):
+        return step
+    fixed = torch.where(crossing, step.clamp(min=to_low, max=to_high), 0)
+    right = work.score - torch.bmm(work.information, fixed[:, :, None])[:, :, 0]
+    rest = solve(work.information, right, damping=work.damping, frozen=frozen | crossing)
+    return fixed + rest
 
 
 def _next_damping(work: _Work, cost: Tensor, better: Tensor) -> Tensor:

@@ -57,6 +57,7 @@ class SplinePsf:
         if not self.dz_nm > 0:
             raise CalibrationError(f"The slice distance {self.dz_nm} nm is not positive.")
         object.__setattr__(self, "coefficients", c)
+        _plain_floats(self)
 
     def __eq__(self, other: object) -> bool:
         # The generated comparison would ask an array for its truth value.
@@ -98,6 +99,7 @@ class GaussianPsf:
     z_max_nm: float = 0.0
 
     def __post_init__(self) -> None:
+        _plain_floats(self)
         if not (self.sigma0_x_nm > 0 and self.sigma0_y_nm > 0):
             raise CalibrationError(
                 f"The PSF width {self.sigma0_x_nm} x {self.sigma0_y_nm} nm is not positive."
@@ -112,6 +114,19 @@ class GaussianPsf:
     def z_range_nm(self) -> tuple[float, float]:
         """Lowest and highest z for which the widths are valid; (0, 0) in 2D."""
         return (self.z_min_nm, self.z_max_nm) if self.depth_nm is not None else (0.0, 0.0)
+
+
+def _plain_floats(psf: SplinePsf | GaussianPsf) -> None:
+    """Make all numbers plain floats, so that 10 and 10.0 give the same fingerprint."""
+    for f in dataclasses.fields(psf):
+        value = getattr(psf, f.name)
+        if value is None or isinstance(value, np.ndarray):
+            continue
+        if not np.isfinite(value):
+            raise CalibrationError(
+                f"{f.name} of the PSF is {value}.", hint="Make the calibration again."
+            )
+        object.__setattr__(psf, f.name, float(value))
 
 
 PsfParameters: TypeAlias = SplinePsf | GaussianPsf

@@ -14,11 +14,21 @@ from decode_engine.errors import CameraError
 
 __all__ = ["CameraKind", "CameraModel", "PixelMap"]
 
+_MAP_FIELDS = ("offset_adu", "e_per_adu", "read_noise_e")
+_NUMBER_FIELDS = (
+    "pixel_size_x_nm",
+    "pixel_size_y_nm",
+    "em_gain",
+    "quantum_efficiency",
+    "spurious_charge_e",
+    "saturation_adu",
+)
+
 CameraKind: TypeAlias = Literal["ideal", "emccd", "scmos"]
 PixelMap: TypeAlias = float | NDArray[np.float32]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CameraModel:
     """A camera: pixel size, offset, gain and noise, each a scalar or (sCMOS) a per-pixel map.
 
@@ -67,8 +77,11 @@ class CameraModel:
     name: str = ""
 
     def __post_init__(self) -> None:
-        for field in ("offset_adu", "e_per_adu", "read_noise_e"):
+        for field in _MAP_FIELDS:
             object.__setattr__(self, field, _as_map(field, getattr(self, field)))
+        for field in _NUMBER_FIELDS:
+            # Plain floats: the same camera must have the same fingerprint as 100 and as 100.0.
+            object.__setattr__(self, field, _as_number(field, getattr(self, field)))
         self._check_values()
         self._check_kind()
         _ = self.map_shape
@@ -136,6 +149,17 @@ class CameraModel:
         if self.kind == "ideal" and bool(np.any(np.asarray(self.read_noise_e) > 0)):
             raise CameraError("An ideal camera has no read noise.", hint="Choose kind 'scmos'.")
 
+    def __eq__(self, other: object) -> bool:
+        # The generated comparison would ask a map for its truth value.
+        if not isinstance(other, CameraModel):
+            return NotImplemented
+        return all(
+            np.array_equal(getattr(self, f), getattr(other, f)) for f in self.__dataclass_fields__
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.name, self.pixel_size_x_nm, self.map_shape))
+
     @property
     def excess_noise(self) -> float:
         """Excess noise factor F of the variance: 2 for an EMCCD, else 1."""
@@ -144,9 +168,7 @@ class CameraModel:
     @property
     def map_shape(self) -> tuple[int, int] | None:
         """(H, W) of the per-pixel maps, or None when all values are scalars."""
-        maps = {
-            f: np.asarray(getattr(self, f)) for f in ("offset_adu", "e_per_adu", "read_noise_e")
-        }
+        maps = {f: np.asarray(getattr(self, f)) for f in _MAP_FIELDS}
         shapes = {f: m.shape for f, m in maps.items() if m.ndim == 2}
         if len(set(shapes.values())) > 1:
             raise CameraError(
@@ -169,7 +191,7 @@ class CameraModel:
         rows = slice(roi.y_px, roi.y_px + roi.height_px)
         cols = slice(roi.x_px, roi.x_px + roi.width_px)
         values = {f: getattr(self, f) for f in self.__dataclass_fields__}
-        for field in ("offset_adu", "e_per_adu", "read_noise_e"):
+        for field in _MAP_FIELDS:
             if np.ndim(values[field]) == 2:
                 values[field] = values[field][rows, cols]
         return CameraModel(**values)
@@ -216,6 +238,16 @@ class CameraModel:
 def _require(condition: bool, what: str, value: str, hint: str) -> None:
     if not condition:
         raise CameraError(f"The {what} of {value} is not possible.", hint=hint)
+
+
+def _as_number(field: str, value: float | None) -> float | None:
+    if value is None:
+        if field == "saturation_adu":
+            return None
+        raise CameraError(f"{field} is missing.", hint="Give a number.")
+    if not np.isfinite(value):
+        raise CameraError(f"{field} of {value} is not possible.", hint="Give a finite number.")
+    return float(value)
 
 
 def _as_map(field: str, value: PixelMap) -> PixelMap:

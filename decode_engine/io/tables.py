@@ -1,0 +1,307 @@
+"""CSV tables of emitters and localizations, with the unit in each column's name.
+
+The first line names the columns, e.g. ``frame,x_nm,y_nm,z_nm,photons,background``. Numbers are
+written in fixed-point notation (positions to 0.001 nm), a missing number as ``NaN``; frames
+count from 0. Reading accepts any order of columns, further columns, a byte-order mark, Windows
+line ends, and semicolons or tabs instead of commas.
+
+Formatting a million rows with Python's own number formatting takes the better part of a
+minute; here digits are computed for whole columns at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from decode_engine.domain.localizations import Emitters, Localizations
+from decode_engine.domain.table import ColumnTable
+from decode_engine.errors import LocalizationsError
+from decode_engine.io.atomic import atomic_path
+from decode_engine.io.localizations import read_localizations
+
+__all__ = [
+    "read_any_localizations",
+    "read_columns",
+    "read_emitters_csv",
+    "read_header",
+    "read_localizations_csv",
+    "write_emitters_csv",
+    "write_localizations_csv",
+]
+
+Table = TypeVar("Table", bound=ColumnTable)
+
+EMITTER_COLUMNS = ("frame", "x_nm", "y_nm", "z_nm", "photons", "background")
+_DECIMALS = {"nm": 3, "photon": 3, "frame": 0, "": 6}
+_BLOCK_ROWS = 1 << 16
+_PAD = 0  # byte that is removed after all columns of a block are laid side by side
+_LARGEST_SCALED = 2.0**53  # above, fixed-point digits would be invented
+
+
+def write_emitters_csv(path: Path, emitters: Emitters, *, overwrite: bool = False) -> None:
+    """Write true emitters as ``frame,x_nm,y_nm,z_nm,photons,background``."""
+    write_emitter_chunks_csv(path, [emitters], overwrite=overwrite)
+
+
+def write_emitter_chunks_csv(
+    path: Path, chunks: Iterable[Emitters], *, overwrite: bool = False
+) -> None:
+    """Write emitters as they come, chunk by chunk, into one table."""
+    with atomic_path(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
+        file.write((",".join(EMITTER_COLUMNS) + "\n").encode())
+        for chunk in chunks:
+            columns = chunk.columns()
+            missing = np.full(len(chunk), np.nan, np.float32)
+            _write_rows(file, chunk, {n: columns.get(n, missing) for n in EMITTER_COLUMNS})
+
+
+def write_localizations_csv(path: Path, table: Localizations, *, overwrite: bool = False) -> None:
+    """Write all columns that the table has."""
+    columns = table.columns()
+    with atomic_path(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
+        file.write((",".join(columns) + "\n").encode())
+        _write_rows(file, table, columns)
+
+
+def read_emitters_csv(path: Path) -> Emitters:
+    """Read true emitters.
+
+    Raises
+    ------
+    LocalizationsError
+        If a required column is missing, a line is not numeric, or a frame or position is NaN.
+    """
+    return _read_table(path, Emitters)
+
+
+def read_localizations_csv(path: Path) -> Localizations:
+    """Read localizations that were written by `write_localizations_csv` (or alike)."""
+    return _read_table(path, Localizations)
+
+
+def read_any_localizations(path: Path) -> Localizations:
+    """Read localizations from our HDF5 file (finished or not) or from CSV, by their content."""
+    if not path.exists():
+        raise LocalizationsError(f"{path} does not exist.", hint="Check the name.")
+    if path.is_dir() or path.suffix.lower() in (".h5", ".hdf5"):
+        return read_localizations(path)
+    with path.open("rb") as handle:
+        if handle.read(4) == b"\x89HDF":
+            return read_localizations(path)
+    return read_localizations_csv(path)
+
+
+def read_header(path: Path) -> tuple[list[str], str]:
+    """Return the column names and the delimiter of a table."""
+    try:
+        with path.open("r", encoding="utf-8-sig", newline="") as file:
+            line = file.readline(1 << 16).rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise LocalizationsError(
+            f"{path} is not a text file.", hint="Give a table (.csv) or a localization file (.h5)."
+        ) from error
+    except OSError as error:
+        raise LocalizationsError(
+            f"{path} cannot be read: {error.strerror or error}.", hint="Check the name."
+        ) from error
+    if not line.strip():
+        raise LocalizationsError(
+            f"{path} is empty.", hint="The first line must name the columns (frame,x_nm,...)."
+        )
+    delimiter = max(",;\t", key=line.count)
+    return [name.strip().strip('"').strip() for name in line.split(delimiter)], delimiter
+
+
+def read_columns(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Read some columns of a table as float64; the header must have them all."""
+    header, delimiter = read_header(path)
+    positions = [header.index(name) for name in names]
+    if not _has_rows(path):
+        return {name: np.empty(0) for name in names}
+    try:
+        values = np.loadtxt(
+            path,
+            dtype=np.float64,
+            delimiter=delimiter,
+            skiprows=1,
+            usecols=positions,
+            ndmin=2,
+            encoding="utf-8-sig",
+            comments=None,
+            quotechar='"',
+        )
+    except (ValueError, IndexError) as error:
+        raise LocalizationsError(
+            f"{path} has a line that is not numeric: {_located(str(error))}.",
+            hint="Numbers are written with a decimal point and without thousands separators.",
+        ) from error
+    return {name: values[:, i] for i, name in enumerate(names)}
+
+
+def _has_rows(path: Path) -> bool:
+    with path.open("r", encoding="utf-8-sig") as file:
+        file.readline()
+        return any(line.strip() for line in file)
+
+
+def _located(message: str) -> str:
+    """Turn loadtxt's row (from 0, after the header) into the line of the file."""
+    match = re.search(r"at row (\d+)", message)
+    if match is None:
+        return message.split(";")[0].rstrip(".")
+    line = int(match.group(1)) + 2
+    return message.split(" at row")[0] + f" in line {line}"
+
+
+def _read_table(path: Path, kind: type[Table]) -> Table:
+    header, _ = read_header(path)
+    for spec in kind.specs():
+        if spec.required and spec.name not in header:
+            raise _missing_column(path, spec.name, header)
+    names = [spec.name for spec in kind.specs() if spec.name in header]
+    columns = read_columns(path, names)
+    for name in ("frame", "x_nm", "y_nm"):
+        bad = np.flatnonzero(~np.isfinite(columns[name]))
+        if bad.size:
+            raise LocalizationsError(
+                f"{path.name} has the {name} {columns[name][bad[0]]} in line {int(bad[0]) + 2}.",
+                hint="Every row needs a frame and a position; remove such rows.",
+            )
+    frame = columns["frame"]
+    bad = np.flatnonzero((frame < 0) | (frame != np.round(frame)))
+    if bad.size:
+        raise LocalizationsError(
+            f"{path.name} has the frame {frame[bad[0]]:g} in line {int(bad[0]) + 2}.",
+            hint="Frames are whole numbers from 0; subtract 1 where they count from 1.",
+        )
+    return kind(**_plain_columns(columns, kind))
+
+
+def _plain_columns(
+    columns: dict[str, NDArray[np.float64]], kind: type[ColumnTable]
+) -> dict[str, NDArray[Any]]:
+    """Convert to the declared types; an optional column that holds only NaN is left out."""
+    plain: dict[str, NDArray[Any]] = {}
+    for spec in kind.specs():
+        values = columns.get(spec.name)
+        if values is None:
+            continue
+        if not spec.required and values.size and bool(np.all(np.isnan(values))):
+            continue
+        plain[spec.name] = values if spec.dtype[0] in "iu" else values.astype(spec.dtype)
+    return plain
+
+
+def _missing_column(path: Path, name: str, header: list[str]) -> LocalizationsError:
+    similar = difflib.get_close_matches(name, header, n=3, cutoff=0.4)
+    similar += [h for h in header if h not in similar and h.lower()[:1] == name[:1]][:2]
+    found = f"the nearest are {', '.join(map(repr, similar))}" if similar else "nothing is alike"
+    return LocalizationsError(
+        f"{path} has no column {name!r}; {found}.",
+        hint="Rename the column if it means the same in the same unit; the columns are "
+        f"{', '.join(EMITTER_COLUMNS)}.",
+        detail=f"header: {', '.join(header)}",
+    )
+
+
+def _write_rows(file: Any, table: ColumnTable, columns: dict[str, NDArray[Any]]) -> None:
+    decimals = {spec.name: _DECIMALS[spec.unit] for spec in table.specs()}
+    names = list(columns)
+    for start in range(0, len(table), _BLOCK_ROWS):
+        pieces: list[NDArray[np.uint8]] = []
+        for name in names:
+            values = columns[name][start : start + _BLOCK_ROWS]
+            pieces.append(_digits(values, decimals[name]))
+            end = b"\n" if name == names[-1] else b","
+            pieces.append(np.full((values.size, 1), end[0], np.uint8))
+        block = np.concatenate(pieces, axis=1)
+        file.write(block[block != _PAD].tobytes())
+
+
+def _digits(values: NDArray[Any], decimals: int) -> NDArray[np.uint8]:
+    """Return each number's text as a row of bytes, padded on the left with `_PAD`.
+
+    Parameters
+    ----------
+    values : (N,) array
+    decimals : int
+        Digits behind the point; ignored for integers.
+
+    Returns
+    -------
+    (N, W) uint8
+        W is what the longest number needs.
+    """
+    if values.dtype.kind in "iu":
+        return _fixed_point(values.astype(np.int64), 0, values < 0)
+    scaled = values.astype(np.float64) * 10.0**decimals
+    finite = np.isfinite(scaled)
+    if bool(np.any(np.abs(scaled[finite]) >= _LARGEST_SCALED)):
+        return _formatted(values)
+    whole = np.rint(np.where(finite, scaled, 0.0)).astype(np.int64)
+    text = _fixed_point(whole, decimals, whole < 0)
+    if not finite.all():
+        text = _with_words(text, values, finite)
+    return text
+
+
+def _fixed_point(
+    scaled: NDArray[np.int64], decimals: int, negative: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    rest = np.abs(scaled)
+    largest = int(rest.max()) if rest.size else 0
+    n_digits = max(len(str(largest)), decimals + 1)
+    width = 1 + n_digits + (1 if decimals else 0)
+    text = np.full((rest.size, width), _PAD, np.uint8)
+    # 32-bit division is several times faster, and most columns fit
+    rest = rest.astype(np.uint32) if largest < 2**32 else rest.astype(np.uint64)
+    ten = rest.dtype.type(10)
+    first = np.full(rest.size, width, np.int64)
+    position = width - 1
+    for digit in range(n_digits):
+        if decimals and digit == decimals:
+            text[:, position] = ord(".")
+            position -= 1
+        shown = (rest > 0) | (digit <= decimals)
+        quotient = rest // ten
+        text[:, position] = np.where(shown, rest - quotient * ten + ord("0"), _PAD)
+        first[shown] = position
+        rest = quotient
+        position -= 1
+    rows = np.flatnonzero(negative)
+    text[rows, first[rows] - 1] = ord("-")
+    return text
+
+
+def _with_words(
+    text: NDArray[np.uint8], values: NDArray[Any], finite: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Replace the rows of numbers that are not finite."""
+    if text.shape[1] < 4:
+        pad = np.full((text.shape[0], 4 - text.shape[1]), _PAD, np.uint8)
+        text = np.concatenate([pad, text], axis=1)
+    for word, mask in (
+        (b"NaN", np.isnan(values)),
+        (b"Inf", values == np.inf),
+        (b"-Inf", values == -np.inf),
+    ):
+        rows = np.flatnonzero(mask & ~finite)
+        if rows.size:
+            text[rows] = _PAD
+            text[rows, -len(word) :] = np.frombuffer(word, np.uint8)
+    return text
+
+
+def _formatted(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the text of columns with numbers too large for fixed-point digits."""
+    words = [repr(float(v)).replace("nan", "NaN").replace("inf", "Inf").encode() for v in values]
+    width = max(map(len, words))
+    joined = b"".join(word.rjust(width, bytes([_PAD])) for word in words)
+    return np.frombuffer(joined, np.uint8).reshape(len(words), width)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,8 @@ from decode_engine.contract.configs import CalibrateConfig
 from decode_engine.domain.calibration import Calibration
 from decode_engine.errors import CalibrationError, ConfigError
 from decode_engine.psf.beads.assembly import AssembledPsf, assemble_psf
-from decode_engine.psf.beads.detection import RejectedBead
+from decode_engine.psf.beads.crops import BeadCrop, cut_bead
+from decode_engine.psf.beads.detection import BeadDetection, RejectedBead, detect_beads
 from decode_engine.psf.beads.quality import (
     AxialAgreement,
     BeadCheck,
@@ -23,7 +24,7 @@ from decode_engine.psf.beads.quality import (
 )
 from decode_engine.psf.beads.registration import RegisteredBead, register_beads
 from decode_engine.psf.beads.selection import BeadSelection, select_beads
-from decode_engine.psf.beads.stacks import BeadStack, prepare_stack
+from decode_engine.psf.beads.stacks import prepare_stack
 
 __all__ = ["BeadCalibrationResult", "calibrate_beads"]
 
@@ -68,7 +69,7 @@ def _no_step(_name: str) -> None:
 
 
 def calibrate_beads(
-    stacks_adu: Sequence[NDArray[Any]],
+    stacks_adu: Iterable[NDArray[Any]],
     config: CalibrateConfig,
     *,
     names: Sequence[str] = (),
@@ -78,8 +79,9 @@ def calibrate_beads(
 
     Parameters
     ----------
-    stacks_adu : sequence of (Z, H, W) arrays, ADU
-        Crops of single beads or fields of many, in the order of recording.
+    stacks_adu : iterable of (Z, H, W) arrays, ADU
+        Crops of single beads or fields of many, slices in the order of recording. Only cut-out
+        beads are kept of each, so a generator needs the memory of one stack.
     config : CalibrateConfig
     names : sequence of str
         What messages call the stacks.
@@ -98,27 +100,21 @@ def calibrate_beads(
             f"The window roi_px = {config.roi_px} is even, so it has no central pixel.",
             hint=f"Choose {config.roi_px - 1} or {config.roi_px + 1}.",
         )
-    if not stacks_adu:
-        raise CalibrationError("No bead stack was given.", hint="Name at least one TIFF.")
-    stacks = []
-    for index, stack in enumerate(stacks_adu):
-        step("reading")
-        name = names[index] if index < len(names) else ""
-        stacks.append(prepare_stack(stack, config, index=index, name=name))
-    step("finding beads")
-    selection = select_beads(stacks, config)
+    found = _find(stacks_adu, config, names, step)
+    selection = select_beads(found.crops, found.detections, config)
     registration = register_beads(
-        stacks, selection.beads, roi_px=selection.roi_px, dz_nm=abs(config.dz_nm), step=step
+        selection.beads, roi_px=selection.roi_px, dz_nm=abs(config.dz_nm), step=step
     )
     step("laying the spline")
     assembled = assemble_psf(registration.average, registration.focus, config)
     beads = tuple(_on_samples(b, assembled) for b in registration.beads)
     rejected = (*selection.rejected, *registration.rejected)
     checks = tuple(
-        check_bead(b, stacks[b.stack], assembled, step=step) for b in beads[:_CHECKED_BEADS]
+        check_bead(bead, crop, assembled, step=step)
+        for bead, crop in list(zip(beads, registration.crops, strict=True))[:_CHECKED_BEADS]
     )
     axial = axial_agreement(checks)
-    calibration = _calibration(config, stacks, assembled, checks, (len(beads), len(rejected)))
+    calibration = _calibration(config, found, assembled, checks, (len(beads), len(rejected)))
     return BeadCalibrationResult(
         calibration=calibration,
         average=assembled.samples,
@@ -127,6 +123,46 @@ def calibrate_beads(
         checks=checks,
         axial=axial,
         warnings=(*selection.warnings, *_doubts(selection, beads, checks, axial)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What is kept of the stacks once their beads are cut out."""
+
+    names: tuple[str, ...]
+    offsets_adu: tuple[float, ...]
+    detections: tuple[BeadDetection, ...]
+    crops: tuple[BeadCrop, ...]
+
+
+def _find(
+    stacks_adu: Iterable[NDArray[Any]],
+    config: CalibrateConfig,
+    names: Sequence[str],
+    step: Callable[[str], None],
+) -> _Found:
+    """Find and cut out the beads, one stack after the other."""
+    labels: list[str] = []
+    offsets: list[float] = []
+    detections: list[BeadDetection] = []
+    crops: list[BeadCrop] = []
+    for index, stack_adu in enumerate(stacks_adu):
+        step("finding beads")
+        name = names[index] if index < len(names) else ""
+        stack = prepare_stack(stack_adu, config, index=index, name=name)
+        detection = detect_beads(stack, config)
+        labels.append(stack.name)
+        offsets.append(stack.offset_adu)
+        detections.append(detection)
+        crops += [cut_bead(stack, bead, config.roi_px) for bead in detection.candidates]
+    if not labels:
+        raise CalibrationError("No bead stack was given.", hint="Name at least one TIFF.")
+    return _Found(
+        names=tuple(labels),
+        offsets_adu=tuple(offsets),
+        detections=tuple(detections),
+        crops=tuple(crops),
     )
 
 
@@ -142,7 +178,7 @@ def _on_samples(bead: RegisteredBead, assembled: AssembledPsf) -> RegisteredBead
 
 def _calibration(
     config: CalibrateConfig,
-    stacks: Sequence[BeadStack],
+    found: _Found,
     assembled: AssembledPsf,
     checks: Sequence[BeadCheck],
     counts: tuple[int, int],
@@ -160,10 +196,10 @@ def _calibration(
         pixel_size_x_nm=config.pixel_size_x_nm,
         pixel_size_y_nm=pixel_y_nm,
         em_mirrored=config.em_mirrored,
-        source="bead stacks: " + ", ".join(s.name for s in stacks),
+        source="bead stacks: " + ", ".join(found.names),
         provenance={
             "config": config.model_dump_json(),
-            "offset_adu": ", ".join(f"{s.offset_adu:g}" for s in stacks),
+            "offset_adu": ", ".join(f"{offset:g}" for offset in found.offsets_adu),
         },
         quality=quality,
     )

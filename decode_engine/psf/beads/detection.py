@@ -11,7 +11,7 @@ from scipy import ndimage
 from decode_engine.contract.configs import CalibrateConfig
 from decode_engine.psf.beads.stacks import BeadStack
 
-__all__ = ["BeadCandidate", "BeadDetection", "RejectedBead", "detect_beads", "half_width_px"]
+__all__ = ["BeadCandidate", "BeadDetection", "RejectedBead", "detect_beads"]
 
 # A maximum must rise this many standard deviations of the filtered noise above the background
 # before `detection_cutoff` scales it, and must reach this part of the typical bead.
@@ -19,8 +19,6 @@ _NOISE_SIGMAS = 8.0
 _TYPICAL_FRACTION = 0.25
 # A neighbour dimmer than this part of a bead does not spoil it (defocus rings are such maxima).
 _NEIGHBOUR_FRACTION = 0.1
-# Widest shift of the window's centre that registration may make later.
-_SHIFT_MARGIN_PX = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +81,7 @@ def detect_beads(stack: BeadStack, config: CalibrateConfig) -> BeadDetection:
     -------
     BeadDetection
         Candidates by falling height. Whether a window fits around them is decided later, when
-        the size of the window is known (`half_width_px`).
+        the size of the window is known (`selection.select_beads`).
     """
     projection, noise = _projection(stack.photons, config)
     peaks_yx, heights = _local_maxima(projection, config.filter_px)
@@ -120,13 +118,6 @@ def detect_beads(stack: BeadStack, config: CalibrateConfig) -> BeadDetection:
         brightest=float(heights.max(initial=0.0)),
         single_bead=single,
     )
-
-
-def half_width_px(bead: BeadCandidate, field_shape: tuple[int, int]) -> int:
-    """Return the half-width of the widest square window around a bead inside its field."""
-    height, width = field_shape
-    reach = min(bead.x_px, bead.y_px, width - 1 - bead.x_px, height - 1 - bead.y_px)
-    return int(np.floor(reach + _SHIFT_MARGIN_PX))
 
 
 def _projection(

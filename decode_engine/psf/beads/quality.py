@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from decode_engine.domain.calibration import CalibrationQuality
 from decode_engine.psf.beads.assembly import AssembledPsf
+from decode_engine.psf.beads.crops import BeadCrop
 from decode_engine.psf.beads.registration import RegisteredBead
-from decode_engine.psf.beads.stacks import BeadStack
 from decode_engine.psf.fisher import crlb
 from decode_engine.psf.fitting import FitOptions, FitStart, fit_emitters
 from decode_engine.psf.spline import SplinePsfModel
@@ -100,7 +100,7 @@ def spline_residual(assembled: AssembledPsf) -> float:
 
 def check_bead(
     bead: RegisteredBead,
-    stack: BeadStack,
+    crop: BeadCrop,
     assembled: AssembledPsf,
     *,
     step: Callable[[str], None],
@@ -111,7 +111,7 @@ def check_bead(
     ----------
     bead : RegisteredBead
         Its ``z_slice`` refers to slice 0 of ``assembled``.
-    stack : BeadStack
+    crop : BeadCrop
     assembled : AssembledPsf
     step : callable
         Called before each piece of work; may raise to cancel.
@@ -119,15 +119,16 @@ def check_bead(
     step("checking beads")
     model = SplinePsfModel.from_parameters(assembled.psf, dtype=torch.float64)
     width = fit_width_px(assembled)
-    z_nm = -(np.arange(len(stack.photons)) - bead.z_slice - assembled.psf.z0_slice)
+    z_nm = -(np.arange(len(crop.photons)) - bead.z_slice - assembled.psf.z0_slice)
     z_nm = z_nm * assembled.psf.dz_nm
     low, high = model.z_range_nm
     inside = (z_nm >= low - 1e-6) & (z_nm <= high + 1e-6)
     z_nm = z_nm[inside]
     row, col = round(bead.y_px), round(bead.x_px)
     half = width // 2
-    rows, cols = slice(row - half, row + half + 1), slice(col - half, col + half + 1)
-    recorded = torch.from_numpy(stack.photons[inside, rows, cols].astype(np.float64))
+    rows = slice(row - half - crop.y0, row + half + 1 - crop.y0)
+    cols = slice(col - half - crop.x0, col + half + 1 - crop.x0)
+    recorded = torch.from_numpy(crop.photons[inside, rows, cols].astype(np.float64))
     dx = torch.full((len(z_nm),), bead.x_px - col, dtype=torch.float64)
     dy = torch.full((len(z_nm),), bead.y_px - row, dtype=torch.float64)
     drawn = model.value(dx, dy, torch.from_numpy(z_nm), width)

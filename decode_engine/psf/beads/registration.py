@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from decode_engine.errors import CalibrationError
 from decode_engine.psf.beads.averaging import clipped_mean, masked_median
 from decode_engine.psf.beads.coarse_alignment import axial_lag, reference_bead
-from decode_engine.psf.beads.detection import BeadCandidate, RejectedBead
+from decode_engine.psf.beads.crops import BeadCrop
+from decode_engine.psf.beads.detection import RejectedBead
 from decode_engine.psf.beads.focus import focal_center, focus_slice
 from decode_engine.psf.beads.resampling import Resampled, derivative, resample
 from decode_engine.psf.beads.shift_fit import missing_shift
-from decode_engine.psf.beads.stacks import BeadStack
 
 __all__ = ["RegisteredBead", "Registration", "register_beads"]
 
-_CUT_MARGIN_PX = 3
 _CORE_RANGE_NM = 500.0
 _MAX_ITERATIONS = 12
 _CONVERGED_PX = 2e-3
@@ -79,28 +78,20 @@ class Registration:
         Peak 1, background 0 on average; the focal spot sits on the central sample.
     focus : float
         Slice coordinate of the focus in the average.
-    beads, rejected : tuples
-        Beads that were averaged, and those that were not with the reason.
+    beads, crops, rejected : tuples
+        Beads that were averaged, what they were cut from (in the same order), and the beads
+        that were not averaged, with the reason.
     """
 
     average: NDArray[np.float32]
     focus: float
     beads: tuple[RegisteredBead, ...]
+    crops: tuple[BeadCrop, ...]
     rejected: tuple[RejectedBead, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """A bead cut out of its stack; ``y0, x0`` is the field position of its first sample."""
-
-    values: NDArray[np.float32]
-    y0: int
-    x0: int
-
-
 def register_beads(
-    stacks: Sequence[BeadStack],
-    candidates: Sequence[BeadCandidate],
+    crops: Sequence[BeadCrop],
     *,
     roi_px: int,
     dz_nm: float,
@@ -110,8 +101,7 @@ def register_beads(
 
     Parameters
     ----------
-    stacks : sequence of BeadStack
-    candidates : sequence of BeadCandidate
+    crops : sequence of BeadCrop
         Beads whose window of ``roi_px`` lies inside their field.
     roi_px : int
         Odd width of the average.
@@ -125,7 +115,7 @@ def register_beads(
     CalibrationError
         If no bead is left.
     """
-    aligner = _Aligner(stacks, candidates, roi_px=roi_px, dz_nm=dz_nm, step=step)
+    aligner = _Aligner(crops, roi_px=roi_px, dz_nm=dz_nm, step=step)
     for _ in range(_REJECTION_ROUNDS):
         aligner.iterate()
         if not aligner.reject_outliers():
@@ -140,8 +130,7 @@ class _Aligner:
 
     def __init__(
         self,
-        stacks: Sequence[BeadStack],
-        candidates: Sequence[BeadCandidate],
+        crops: Sequence[BeadCrop],
         *,
         roi_px: int,
         dz_nm: float,
@@ -150,30 +139,20 @@ class _Aligner:
         self.half = roi_px // 2
         self.dz_nm = dz_nm
         self.step = step
-        self.by_index = {s.index: s for s in stacks}
-        self.detected = list(candidates)
-        self.windows = [self._cut(c) for c in candidates]
+        self.crops = list(crops)
         self.rejected: list[RejectedBead] = []
         self.beads, self.slices = self._start()
         self.average = np.empty(0)
         self.focus = 0.0
 
-    def _cut(self, bead: BeadCandidate) -> _Window:
-        photons = self.by_index[bead.stack].photons
-        reach = self.half + _CUT_MARGIN_PX
-        y0 = max(round(bead.y_px) - reach, 0)
-        x0 = max(round(bead.x_px) - reach, 0)
-        cut = photons[:, y0 : round(bead.y_px) + reach + 1, x0 : round(bead.x_px) + reach + 1]
-        return _Window(cut, y0, x0)
-
     def _start(self) -> tuple[list[RegisteredBead], int]:
         """Return the beads with z aligned to whole slices, and the length of the average."""
         cores = []
-        for bead, window in zip(self.detected, self.windows, strict=True):
+        for crop in self.crops:
             self.step("aligning")
-            y, x = round(bead.y_px) - window.y0, round(bead.x_px) - window.x0
+            y, x = round(crop.y_px) - crop.y0, round(crop.x_px) - crop.x0
             r = min(self.half, 8)
-            core = window.values[:, max(y - r, 0) : y + r + 1, max(x - r, 0) : x + r + 1]
+            core = crop.photons[:, max(y - r, 0) : y + r + 1, max(x - r, 0) : x + r + 1]
             cores.append(core - np.quantile(core, 0.2))
         reference = reference_bead(cores)
         lags = [axial_lag(core, cores[reference]) for core in cores]
@@ -182,16 +161,14 @@ class _Aligner:
         length = max(round(float(np.median(ends))) - first, 1)
         beads = [
             RegisteredBead(
-                stack=bead.stack,
-                x_px=float(round(bead.x_px)),
-                y_px=float(round(bead.y_px)),
+                stack=crop.stack,
+                x_px=float(round(crop.x_px)),
+                y_px=float(round(crop.y_px)),
                 z_slice=float(lag + first),
                 amplitude=float(core.max()),
-                background=float(np.quantile(window.values, 0.2)),
+                background=float(np.quantile(crop.photons, 0.2)),
             )
-            for bead, window, core, lag in zip(
-                self.detected, self.windows, cores, lags, strict=True
-            )
+            for crop, core, lag in zip(self.crops, cores, lags, strict=True)
         ]
         return beads, length
 
@@ -208,13 +185,13 @@ class _Aligner:
         self._judge()
 
     def _resampled(self, index: int) -> Resampled:
-        bead, window = self.beads[index], self.windows[index]
+        bead, crop = self.beads[index], self.crops[index]
         offsets = np.arange(-self.half, self.half + 1, dtype=np.float64)
         return resample(
-            window.values,
+            crop.photons,
             bead.z_slice + np.arange(self.slices, dtype=np.float64),
-            bead.y_px - window.y0 + offsets,
-            bead.x_px - window.x0 + offsets,
+            bead.y_px - crop.y0 + offsets,
+            bead.x_px - crop.x0 + offsets,
         )
 
     def _average(self, *, robust: bool) -> None:
@@ -259,8 +236,7 @@ class _Aligner:
                 )
             )
         shifts = np.array([f.shift for f in fits])
-        if len(self.beads) > 1:
-            shifts -= np.median(shifts, axis=0)  # the average as a whole need not move
+        shifts -= np.median(shifts, axis=0)  # the average as a whole need not move
         self.beads = [
             replace(
                 bead,
@@ -278,10 +254,10 @@ class _Aligner:
         """Drop beads that ran away, have no signal, or miss the focus."""
         core = self._core()
         for i in reversed(range(len(self.beads))):
-            bead, found, window = self.beads[i], self.detected[i], self.windows[i]
-            moved = float(np.hypot(bead.x_px - found.x_px, bead.y_px - found.y_px))
+            bead, crop = self.beads[i], self.crops[i]
+            moved = float(np.hypot(bead.x_px - crop.x_px, bead.y_px - crop.y_px))
             z = bead.z_slice + np.arange(core.start, core.stop)
-            covered = float(np.mean((z >= -0.5) & (z <= len(window.values) - 0.5)))
+            covered = float(np.mean((z >= -0.5) & (z <= len(crop.photons) - 0.5)))
             if not bead.amplitude > 0:
                 self._drop(i, "it does not resemble the other beads (negative amplitude)")
             elif moved > _MAX_DRIFT_PX:
@@ -292,11 +268,11 @@ class _Aligner:
                 )
 
     def _drop(self, index: int, reason: str) -> None:
-        found = self.detected[index]
+        crop = self.crops[index]
         self.rejected.append(
-            RejectedBead(stack=found.stack, x_px=found.x_px, y_px=found.y_px, reason=reason)
+            RejectedBead(stack=crop.stack, x_px=crop.x_px, y_px=crop.y_px, reason=reason)
         )
-        del self.beads[index], self.detected[index], self.windows[index]
+        del self.beads[index], self.crops[index]
         if not self.beads:
             raise CalibrationError(
                 f"All beads were rejected; the last one because {reason}.",
@@ -362,9 +338,9 @@ class _Aligner:
     def finish(self) -> Registration:
         """Return the result, cut to the slices that at least half of the beads cover."""
         recorded = np.zeros(self.slices, np.int64)
-        for bead, window in zip(self.beads, self.windows, strict=True):
+        for bead, crop in zip(self.beads, self.crops, strict=True):
             z = bead.z_slice + np.arange(self.slices)
-            recorded += (z >= -0.5) & (z <= len(window.values) - 0.5)
+            recorded += (z >= -0.5) & (z <= len(crop.photons) - 0.5)
         kept = np.flatnonzero(2 * recorded >= len(self.beads))
         first, last = int(kept[0]), int(kept[-1]) + 1
         beads = [replace(b, z_slice=b.z_slice + first) for b in self.beads]
@@ -372,5 +348,6 @@ class _Aligner:
             average=np.asarray(self.average[first:last], np.float32),
             focus=self.focus - first,
             beads=tuple(beads),
+            crops=tuple(self.crops),
             rejected=tuple(self.rejected),
         )

@@ -7,19 +7,12 @@ from dataclasses import dataclass
 
 from decode_engine.contract.configs import CalibrateConfig
 from decode_engine.errors import CalibrationError
-from decode_engine.psf.beads.detection import (
-    BeadCandidate,
-    BeadDetection,
-    RejectedBead,
-    detect_beads,
-    half_width_px,
-)
-from decode_engine.psf.beads.stacks import BeadStack
+from decode_engine.psf.beads.crops import BeadCrop
+from decode_engine.psf.beads.detection import BeadDetection, RejectedBead
 
 __all__ = ["BeadSelection", "select_beads"]
 
 _SMALLEST_ROI_PX = 7
-_CLIPPED_VOXELS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,29 +22,36 @@ class BeadSelection:
     ``warnings`` are sentences for the user.
     """
 
-    beads: tuple[BeadCandidate, ...]
+    beads: tuple[BeadCrop, ...]
     rejected: tuple[RejectedBead, ...]
     roi_px: int
     warnings: tuple[str, ...]
 
 
-def select_beads(stacks: Sequence[BeadStack], config: CalibrateConfig) -> BeadSelection:
-    """Find beads in all stacks and keep those that can be averaged.
+def select_beads(
+    crops: Sequence[BeadCrop], detections: Sequence[BeadDetection], config: CalibrateConfig
+) -> BeadSelection:
+    """Keep the beads that can be averaged.
+
+    Parameters
+    ----------
+    crops : sequence of BeadCrop
+        All candidates of all stacks.
+    detections : sequence of BeadDetection
+        What was found in each stack, for the account of what was not used.
+    config : CalibrateConfig
 
     Raises
     ------
     CalibrationError
         If no stack shows a usable bead; the message says what was tried.
     """
-    detections = [detect_beads(stack, config) for stack in stacks]
     rejected = [bead for d in detections for bead in d.rejected]
-    beads = [bead for d in detections for bead in d.candidates]
-    if not beads:
+    if not crops:
         raise _nothing_found(detections, rejected, config)
     warnings: list[str] = []
-    fields = {s.index: (s.photons.shape[1], s.photons.shape[2]) for s in stacks}
-    beads, roi_px = _fit_windows(beads, fields, config.roi_px, rejected, warnings)
-    beads = _without_clipped(beads, stacks, roi_px, rejected, warnings)
+    beads, roi_px = _fit_windows(crops, config.roi_px, rejected, warnings)
+    beads = _without_clipped(beads, rejected, warnings)
     beads = sorted(beads, key=lambda b: -b.height)
     for bead in beads[config.max_beads :]:
         rejected.append(_reject(bead, f"only the {config.max_beads} brightest beads are used"))
@@ -63,7 +63,7 @@ def select_beads(stacks: Sequence[BeadStack], config: CalibrateConfig) -> BeadSe
     )
 
 
-def _reject(bead: BeadCandidate, reason: str) -> RejectedBead:
+def _reject(bead: BeadCrop, reason: str) -> RejectedBead:
     return RejectedBead(stack=bead.stack, x_px=bead.x_px, y_px=bead.y_px, reason=reason)
 
 
@@ -90,14 +90,13 @@ def _nothing_found(
 
 
 def _fit_windows(
-    beads: Sequence[BeadCandidate],
-    fields: dict[int, tuple[int, int]],
+    beads: Sequence[BeadCrop],
     roi_px: int,
     rejected: list[RejectedBead],
     warnings: list[str],
-) -> tuple[list[BeadCandidate], int]:
+) -> tuple[list[BeadCrop], int]:
     """Reject beads whose window leaves the field; shrink the window if that were all."""
-    halves = [half_width_px(bead, fields[bead.stack]) for bead in beads]
+    halves = [bead.half_room_px for bead in beads]
     half = roi_px // 2
     if max(halves) < half:
         # Crops of single beads: take the window that at least half of them can fill.
@@ -127,32 +126,16 @@ def _fit_windows(
 
 
 def _without_clipped(
-    beads: Sequence[BeadCandidate],
-    stacks: Sequence[BeadStack],
-    roi_px: int,
-    rejected: list[RejectedBead],
-    warnings: list[str],
-) -> list[BeadCandidate]:
+    beads: Sequence[BeadCrop], rejected: list[RejectedBead], warnings: list[str]
+) -> list[BeadCrop]:
     """Reject saturated beads, unless all are."""
-    by_index = {s.index: s for s in stacks}
-    clipped = [_is_clipped(bead, by_index[bead.stack], roi_px // 2) for bead in beads]
-    if all(clipped):
+    if all(bead.clipped for bead in beads):
         warnings.append(
             f"All {len(beads)} beads are saturated (flat tops): the PSF will be too wide in "
             "focus. Record them again with less light."
         )
         return list(beads)
-    for bead, bad in zip(beads, clipped, strict=True):
-        if bad:
+    for bead in beads:
+        if bead.clipped:
             rejected.append(_reject(bead, "it is saturated (flat top)"))
-    return [bead for bead, bad in zip(beads, clipped, strict=True) if not bad]
-
-
-def _is_clipped(bead: BeadCandidate, stack: BeadStack, half: int) -> bool:
-    if stack.clip_photons is None:
-        return False
-    row, col = round(bead.y_px), round(bead.x_px)
-    window = stack.photons[
-        :, max(row - half, 0) : row + half + 1, max(col - half, 0) : col + half + 1
-    ]
-    return int((window >= stack.clip_photons).sum()) >= _CLIPPED_VOXELS
+    return [bead for bead in beads if not bead.clipped]

@@ -42,10 +42,8 @@ class Progress:
     validations, validations_without_gain : int
     best_score, best_step :
         None and 0 until something was found in the validation set.
-    untrained_loss : float or None
-        Validation loss of the random network: a worse one later means divergence.
-    simulation_s, loss_s : float
-        Parts of ``elapsed_s``.
+    simulation_s : float
+        Part of ``elapsed_s``.
     history : list of dict
         Metrics of each validation with their step and time.
     """
@@ -61,9 +59,7 @@ class Progress:
     validations_without_gain: int = 0
     best_score: float | None = None
     best_step: int = 0
-    untrained_loss: float | None = None
     simulation_s: float = 0.0
-    loss_s: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:

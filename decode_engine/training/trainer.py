@@ -98,9 +98,10 @@ class Trainer:
     Notes
     -----
     Divergence: a step whose loss or gradient is not finite is skipped. After
-    `_SKIPS_BEFORE_ROLLBACK` in a row, or when a validation's loss is not finite or worse than
-    the random network's, the best weights so far are put back, the optimiser's moments cleared
-    and the learning rate halved, at most `_MAX_ROLLBACKS` times.
+    `_SKIPS_BEFORE_ROLLBACK` in a row, or when a validation's loss is not finite or again worse
+    than that of a blind predictor (`Validator.blind_loss`), the best weights so far are put
+    back, the optimiser's moments cleared and the learning rate halved, at most
+    `_MAX_ROLLBACKS` times.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Trainer:
         self._average = WeightAverage(self._network, config.ema_decay)
         self._optimizer = _adamw(self._network, config)
         self._autocast = autocast_dtype(self._network.device, config.precision)
+        self._blind_loss = parts.validator.blind_loss()
         self.progress = Progress()
         self.best = weights(self._average.network, "best")
         self._last_checkpoint_s = self._last_metric_s = context.clock()
@@ -135,8 +137,6 @@ class Trainer:
         DivergedError
             When the loss could not be kept finite.
         """
-        if self.progress.untrained_loss is None:
-            self.progress.untrained_loss = self._parts.validator.loss(self._average.network)
         try:
             while not self._finished():
                 self._context.check()
@@ -271,8 +271,8 @@ class Trainer:
         entry = {"step": float(progress.step), "elapsed_s": progress.elapsed_s, **result.metrics}
         progress.history.append(entry)
         self._context.metric(progress.step, result.metrics)
-        worst = progress.untrained_loss
-        if not math.isfinite(result.loss) or (worst is not None and result.loss > worst):
+        was_good = any(e["validation_loss"] < self._blind_loss for e in progress.history)
+        if not math.isfinite(result.loss) or (was_good and result.loss > self._blind_loss):
             self._roll_back(f"the validation loss is {result.loss:.4g}")
         else:
             self._keep_if_best(result)

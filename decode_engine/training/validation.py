@@ -17,17 +17,23 @@ from decode_engine.contract.configs import EvaluateConfig, TrainingConfig
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.localizations import Emitters, Localizations
 from decode_engine.network.base import LocalizationNetwork
-from decode_engine.network.loss import network_loss
+from decode_engine.network.loss import LossTargets, network_loss
 from decode_engine.network.output import NetworkOutput
 from decode_engine.network.scaling import NetworkScaling
 from decode_engine.psf.base import PsfModel
 from decode_engine.psf.fisher import crlb, noise_terms
 from decode_engine.simulation.simulator import TrainingBatch
-from decode_engine.training.stream import BatchSource, named_generator, to_network_units
+from decode_engine.training.stream import (
+    BatchSource,
+    NetworkBatch,
+    named_generator,
+    to_network_units,
+)
 
 __all__ = ["PeakExtractor", "ValidationResult", "Validator"]
 
 _CHUNK = 32  # frames at a time: bounds the memory, not the result
+_PROBABILITY_THRESHOLD = 0.5
 _REPORTED = (
     "jaccard",
     "precision",
@@ -126,16 +132,37 @@ class Validator:
         return len(self._truth)
 
     @torch.no_grad()
-    def loss(self, network: LocalizationNetwork) -> float:
-        """Return the mean loss per frame."""
-        return self._predict(network, [])
+    def blind_loss(self) -> float:
+        """Return the loss of a predictor that knows the averages of the set and nothing else.
+
+        A network that has been better than this and is worse again has diverged.
+        """
+        inputs = [self._scaled(batch) for batch in self._batches]
+        photons, z = (torch.cat([getattr(t, n) for _, t in inputs]) for n in ("photons", "z"))
+        background = torch.cat([targets.background for _, targets in inputs])
+        share = torch.tensor((photons.numel() + 1) / background.numel()).clamp(max=0.5)
+        total = 0.0
+        for _, targets in inputs:
+            ones = torch.ones_like(targets.background)
+            output = NetworkOutput(
+                logit=torch.logit(share).to(ones) * ones,
+                x=0 * ones,
+                y=0 * ones,
+                z=_mean(z) * ones,
+                photons=_mean(photons) * ones,
+                sigma_x=0.5 * ones,
+                sigma_y=0.5 * ones,
+                sigma_z=_spread(z) * ones,
+                sigma_photons=_spread(photons) * ones,
+                background=background.mean() * ones,
+            )
+            total += ones.shape[0] * self._loss(output, targets)
+        return total / background.shape[0]
 
     @torch.no_grad()
     def validate(self, network: LocalizationNetwork) -> ValidationResult:
         """Score a network."""
-        tables: list[Localizations] = []
-        loss = self._predict(network, tables)
-        estimate = Localizations.concatenate(tables)
+        estimate, loss = self._predict(network)
         judgement = judge(self._truth, estimate, self._rules())
         evaluation = score(self._truth, estimate, judgement)
         metrics = {"validation_loss": loss}
@@ -143,19 +170,25 @@ class Validator:
         metrics |= self._bound_ratios(estimate, judgement)
         return ValidationResult(loss=loss, score=_score(evaluation), metrics=metrics)
 
-    def _predict(self, network: LocalizationNetwork, tables: list[Localizations]) -> float:
-        """Return the loss; append the localizations of each chunk to ``tables``."""
-        config, total, first = self._config, 0.0, 0
+    def _scaled(self, batch: TrainingBatch) -> NetworkBatch:
+        return to_network_units(batch, self._scaling, self._config.label_min_photons)
+
+    def _loss(self, output: NetworkOutput, targets: LossTargets) -> float:
+        terms = network_loss(output, targets, use_z=self._scaling.is_3d)
+        return float(terms.total(self._config.count_weight, self._config.background_weight))
+
+    def _predict(self, network: LocalizationNetwork) -> tuple[Localizations, float]:
+        """Return the localizations of all frames and the mean loss per frame."""
+        tables: list[Localizations] = []
+        total, first = 0.0, 0
         for batch in self._batches:
-            frames, targets = to_network_units(batch, self._scaling, config.label_min_photons)
-            output = network(frames.to(network.device))
-            terms = network_loss(output, targets, use_z=self._scaling.is_3d)
-            size = frames.shape[0]
-            total += size * float(terms.total(config.count_weight, config.background_weight))
-            peaks = self._extract(output, self._scaling, 0.5)
+            frames, targets = self._scaled(batch)
+            output = network(frames)
+            total += frames.shape[0] * self._loss(output, targets)
+            peaks = self._extract(output, self._scaling, _PROBABILITY_THRESHOLD)
             tables.append(_localizations(peaks, first, self._camera))
-            first += size
-        return total / first
+            first += frames.shape[0]
+        return Localizations.concatenate(tables), total / first
 
     def _rules(self) -> EvaluateConfig:
         return EvaluateConfig(
@@ -205,6 +238,14 @@ class Validator:
             ratios[f"rmse_over_crlb_{axis}"] = ratio.rms
             ratios[f"rmse_over_crlb_robust_{axis}"] = ratio.robust
         return ratios
+
+
+def _mean(values: Tensor) -> Tensor:
+    return values.mean() if values.numel() else values.new_zeros(())
+
+
+def _spread(values: Tensor) -> Tensor:
+    return values.std().clamp(min=0.01) if values.numel() > 1 else values.new_ones(())
 
 
 def _split(frames: int) -> list[int]:

@@ -213,6 +213,10 @@ def _doubts(
 ) -> list[str]:
     """Say in words what about the result deserves a second look."""
     doubts = []
+    if len(beads) == 1:
+        doubts.append(
+            "Made from a single bead: that it fits itself does not show that others look alike."
+        )
     if len(beads) < 3 <= len(selection.beads):
         doubts.append(f"Only {len(beads)} of {len(selection.beads)} beads agree with each other.")
     residual = float(np.median([c.residual_rms for c in checks]))

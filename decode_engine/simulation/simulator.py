@@ -25,7 +25,7 @@ from decode_engine.simulation.rendering import render_shared
 
 __all__ = ["MovieChunk", "Simulator", "TargetSet", "TrainingBatch"]
 
-_CHUNK_PIXELS = 4 << 20  # pixels of a movie simulated at once (16 MB per float32 array)
+_CHUNK_PIXELS = 1 << 20  # pixels of a movie simulated at once: about 0.2 s, so a cancel is prompt
 _JITTER_LIMIT = 3.0  # jitters are cut at this many standard deviations
 
 

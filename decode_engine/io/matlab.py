@@ -198,10 +198,20 @@ def _damaged(path: Path, error: Exception) -> InputError:
 
 def _read_version_5(path: Path, wanted: _Wanted) -> MatlabTree:
     names = None if wanted.variables is None else sorted(wanted.variables)
-    with warnings.catch_warnings():
+    # scipy's default takes MATLAB's 16-bit characters for bytes and spoils all beyond ASCII.
+    options: dict[str, Any] = {
+        "variable_names": names,
+        "uint16_codec": "utf-16-be" if _byte_order(path) == ">" else "utf-16-le",
+    }
+    with warnings.catch_warnings(record=True) as caught:
         # Several objects at the top level share scipy's name None; they are opaque anyway.
-        warnings.simplefilter("ignore")
-        raw = scipy.io.loadmat(path, mat_dtype=True, variable_names=names)
+        warnings.simplefilter("always")
+        raw = scipy.io.loadmat(path, mat_dtype=True, **options)
+    if any(issubclass(w.category, np.exceptions.ComplexWarning) for w in caught):
+        # With mat_dtype scipy drops imaginary parts; without it, logical comes as uint8.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            raw = scipy.io.loadmat(path, mat_dtype=False, **options)
     tree: MatlabTree = {}
     for name, value in raw.items():
         if isinstance(value, MatlabOpaque):
@@ -211,11 +221,17 @@ def _read_version_5(path: Path, wanted: _Wanted) -> MatlabTree:
     return tree
 
 
+def _byte_order(path: Path) -> str:
+    with path.open("rb") as handle:
+        return ">" if handle.read(_HEADER_BYTES)[-2:] == b"MI" else "<"
+
+
 def _scan_version_5(path: Path) -> list[str]:
     # scipy.io.whosmat fails on objects, so the headers of the elements are walked here.
     names: list[str] = []
+    order = _byte_order(path)
     with path.open("rb") as handle:
-        order = ">" if handle.read(_HEADER_BYTES)[-2:] == b"MI" else "<"
+        handle.seek(_HEADER_BYTES)
         while len(tag := handle.read(8)) == 8:
             kind, size = struct.unpack(f"{order}II", tag)
             start = handle.tell()

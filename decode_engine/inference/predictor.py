@@ -1,13 +1,17 @@
 """`Predictor`: a movie in, localizations out, in one pass with flat memory.
 
 A thread reads ahead; each frame is converted to photons and encoded once although the network
-sees it with its neighbours; tiles, batches, chunks and regions leave no trace in the result
-(bitwise on one device, because every frame's arithmetic is the same whatever it shares a batch
-with).
+sees it with its neighbours; tiles, chunks and regions leave no trace in the result.
 
 Neighbours in time are real frames wherever the movie has them, also those outside the requested
 range; only at the movie's first and last frame the frame itself stands in for its missing
 neighbour. A range is therefore a slice of the whole result.
+
+Batches have a fixed size and begin at its multiples, counted from the movie's first frame;
+incomplete ones are filled up. A frame therefore has the same place in the same batch whatever
+the range, and its result is the same to the last bit (vectorised functions treat the last few
+elements of an array differently). A run that goes on where another was killed gives the same
+file.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.geometry import PixelGrid, Roi
 from decode_engine.domain.localizations import LocalizationFlag, Localizations
 from decode_engine.inference.peaks import PeakMethod, PeakTable, extract_peaks
-from decode_engine.inference.reader import FrameReader
+from decode_engine.inference.reader import FrameBlock, FrameReader
 from decode_engine.inference.tiling import (
     Tile,
     TilePlan,
@@ -57,7 +61,7 @@ class PredictorOptions:
     precision : {"auto", "fp32", "bf16"}
         Arithmetic of the convolutions; sub-pixel outputs are always single precision.
     batch_frames, tile_px : int or None
-        Frames per step and largest tile; chosen by memory if None. They do not change results.
+        Frames per step and largest tile; chosen by memory if None.
     z_limits_nm : (float, float) or None
         Range of z for which the model was made; localizations at or beyond it are flagged.
     method : {"collapse", "integration"}
@@ -149,37 +153,39 @@ class Predictor:
         start, stop = frames
         plan, batch_frames = self.plan(source, region)
         reach = self.network.context_frames // 2
-        run = _Run(self, plan, source, start)
         first = max(0, start - reach)
         last = None if stop is None else min(source.n_frames, stop + reach)
-        missing_before = reach - (start - first)
+        run = _Run(self, plan, source, batch_frames, (start, stop))
         reader = FrameReader(
             source, (first, last), batch_frames, plan.seen, follow_s=follow_s, check=check
         )
         with reader, _interruptible(self.network, check):
             for block in reader:
                 check()
-                batch = run.step(block.adu, missing_before)
-                missing_before = 0
+                batch = run.step(block)
                 if batch is not None:
                     yield batch
-            # An open end, or one at the movie's end, lacks the frames after the last.
-            end = source.n_frames if stop is None else stop
-            if run.position < end:
-                yield run.finish(end)
+            if run.position < (source.n_frames if stop is None else stop):
+                yield run.finish()
 
 
 class _Run:
     """State of one pass through a movie."""
 
     def __init__(
-        self, predictor: Predictor, plan: TilePlan, source: FrameSource, start: int
+        self,
+        predictor: Predictor,
+        plan: TilePlan,
+        source: FrameSource,
+        batch_frames: int,
+        frames: tuple[int, int | None],
     ) -> None:
         camera = predictor.camera
         camera.require_frame_size(source.height_px, source.width_px)
-        self.position = start  # next frame to be returned
+        self.position, self._stop = frames  # next frame to be returned, end
         self._predictor = predictor
         self._plan = plan
+        self._batch_frames = batch_frames
         self._to_photons = CameraNoise(camera.crop(plan.seen), predictor.device).to_photons
         self._grid = PixelGrid(
             width_px=source.width_px,
@@ -190,42 +196,55 @@ class _Run:
         self._context = predictor.network.context_frames
         self._features = [_RollingWindow(self._context) for _ in plan.tiles]
         self._saturated = _RollingWindow(self._context)
+        self._read = 0  # end of the frames that were taken
+        self._batch_start = 0
 
     @torch.inference_mode()
-    def step(self, adu: NDArray[Any], missing_before: int) -> LocalizedBatch | None:
-        """Take the next frames; return what can be localized by now, if anything.
-
-        Parameters
-        ----------
-        adu : (N, h, w) array, ADU
-            The window `TilePlan.seen` of the frames.
-        missing_before : int
-            Frames that the movie lacks before the first of these.
-        """
+    def step(self, block: FrameBlock) -> LocalizedBatch | None:
+        """Take the next frames; return what can be localized by now, if anything."""
         predictor = self._predictor
-        raw = torch.from_numpy(adu).to(predictor.device)
+        self._read = block.start + block.adu.shape[0]
+        self._batch_start = block.start // self._batch_frames * self._batch_frames
+        raw = torch.from_numpy(self._filled_up(block)).to(predictor.device)
         frames = predictor.scaling.frames_to_network(self._to_photons(raw))[:, None]
-        saturated = self._saturated.push(self._near_saturation(raw), missing_before)
+        saturated = self._saturated.push(self._near_saturation(raw))
+        frames_out = self._frames_out()
         tables = []
         for tile, window in zip(self._plan.tiles, self._features, strict=True):
             with self._autocast():
                 features = predictor.network.encode(_cut(frames, tile.seen_in(self._plan.seen)))
-            run = window.push(features, missing_before)
-            del features  # the window has a copy; large tiles should not hold both
-            tables.append(self._localize_tile(tile, run, saturated))
-        n_frames = saturated.shape[0] - self._context + 1
-        return self._collect(tables, n_frames) if n_frames > 0 else None
+            run = window.push(features)
+            del features  # the run has a copy; large tiles should not hold both
+            if frames_out:
+                tables.append(self._localize_tile(tile, run, saturated))
+        return self._collect(tables, frames_out) if frames_out else None
 
     @torch.inference_mode()
-    def finish(self, end: int) -> LocalizedBatch:
+    def finish(self) -> LocalizedBatch:
         """Localize the movie's last frames, which stand in for those that should follow."""
-        missing = end - self.position
-        saturated = self._saturated.repeat_last(missing)
+        self._batch_start += self._batch_frames
+        saturated = self._saturated.repeat_last(self._batch_frames)
         tables = [
-            self._localize_tile(tile, window.repeat_last(missing), saturated)
+            self._localize_tile(tile, window.repeat_last(self._batch_frames), saturated)
             for tile, window in zip(self._plan.tiles, self._features, strict=True)
         ]
-        return self._collect(tables, missing)
+        return self._collect(tables, self._frames_out())
+
+    def _filled_up(self, block: FrameBlock) -> NDArray[Any]:
+        """Return a whole batch; its first and last frame stand in for those that are missing."""
+        before = block.start - self._batch_start
+        after = self._batch_frames - before - block.adu.shape[0]
+        if before == after == 0:
+            return block.adu
+        return np.pad(block.adu, ((before, after), (0, 0), (0, 0)), mode="edge")
+
+    def _frames_out(self) -> range:
+        """Return the wanted frames whose neighbours are all there with this batch."""
+        start = self._batch_start - self._context // 2
+        stop = min(start + self._batch_frames, self._read)
+        if self._stop is not None:
+            stop = min(stop, self._stop)
+        return range(self.position, max(stop, self.position))
 
     def _autocast(self) -> torch.autocast:
         dtype = self._predictor.autocast_dtype
@@ -241,19 +260,15 @@ class _Run:
         full = (raw.float() >= limit).float()
         return functional.max_pool2d(full[:, None], 3, stride=1, padding=1)[:, 0] > 0
 
-    def _localize_tile(
-        self, tile: Tile, run: Tensor, saturated: Tensor
-    ) -> dict[str, NDArray[Any]] | None:
+    def _localize_tile(self, tile: Tile, run: Tensor, saturated: Tensor) -> dict[str, NDArray[Any]]:
         """Return the columns of the localizations that a tile owns.
 
         Parameters
         ----------
-        run : (M, C, h, w)
-            Features of consecutive frames; M - T + 1 of them have all their neighbours.
-        saturated : (M, H, W) bool
+        run : (N + T - 1, C, h, w)
+            Features of consecutive frames; N of them have all their neighbours.
+        saturated : (N + T - 1, H, W) bool
         """
-        if run.shape[0] < self._context:
-            return None
         options = self._predictor.options
         windows = run.unfold(0, self._context, 1).movedim(-1, 1)  # (N, T, C, h, w), a view
         with self._autocast():
@@ -283,7 +298,7 @@ class _Run:
             outside = (values["z_nm"] <= limits[0]) | (values["z_nm"] >= limits[1])
             flags |= np.where(outside, LocalizationFlag.Z_AT_LIMIT, 0).astype(np.uint32)
         return {
-            "frame": values["image"] + self.position,
+            "frame": values["image"] + (self._batch_start - self._context // 2),
             "x_nm": grid.x_to_nm(columns + values["offset_x_px"].astype(np.float64)),
             "y_nm": grid.y_to_nm(rows + values["offset_y_px"].astype(np.float64)),
             "z_nm": values["z_nm"],
@@ -299,18 +314,16 @@ class _Run:
             "column": columns,
         }
 
-    def _collect(
-        self, tables: list[dict[str, NDArray[Any]] | None], n_frames: int
-    ) -> LocalizedBatch:
-        """Join the tiles' localizations in an order that does not depend on the tiles."""
-        present = [table for table in tables if table is not None]
-        columns = {name: np.concatenate([t[name] for t in present]) for name in present[0]}
+    def _collect(self, tables: list[dict[str, NDArray[Any]]], frames: range) -> LocalizedBatch:
+        """Join the tiles' localizations of some frames in an order that tiles do not change."""
+        columns = {name: np.concatenate([t[name] for t in tables]) for name in tables[0]}
         order = np.lexsort((columns.pop("column"), columns.pop("row"), columns["frame"]))
-        start = self.position
-        self.position += n_frames
+        frame = columns["frame"][order]
+        order = order[(frame >= frames.start) & (frame < frames.stop)]
+        self.position = frames.stop
         return LocalizedBatch(
-            start=start,
-            stop=self.position,
+            start=frames.start,
+            stop=frames.stop,
             localizations=Localizations(**{n: v[order] for n, v in columns.items()}),
         )
 
@@ -322,20 +335,24 @@ class _RollingWindow:
         self._keep = context - 1
         self._held: Tensor | None = None
 
-    def push(self, items: Tensor, repeat_first: int) -> Tensor:
-        """Return the kept items and the new ones (N, ...); the first may stand for earlier ones."""
-        before = items[:1].expand(repeat_first, *items.shape[1:])
-        held = items[:0] if self._held is None else self._held
-        run = torch.cat((before, held, items)) if self._keep else items
-        if self._keep:
-            self._held = run[-self._keep :].clone()
+    def push(self, items: Tensor) -> Tensor:
+        """Return the kept items and the new ones (N, ...); the first stands for earlier ones."""
+        if not self._keep:
+            return items
+        held = self._held if self._held is not None else _repeated(items[:1], self._keep)
+        run = torch.cat((held, items))
+        self._held = run[-self._keep :].clone()
         return run
 
     def repeat_last(self, count: int) -> Tensor:
         """Return the kept items and ``count`` copies of the last."""
         if self._held is None:
             raise ValueError("nothing was pushed yet")
-        return torch.cat((self._held, self._held[-1:].expand(count, *self._held.shape[1:])))
+        return torch.cat((self._held, _repeated(self._held[-1:], count)))
+
+
+def _repeated(item: Tensor, count: int) -> Tensor:
+    return item.expand(count, *item.shape[1:])
 
 
 def _cut(maps: Tensor, roi: Roi) -> Tensor:

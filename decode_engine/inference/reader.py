@@ -47,7 +47,7 @@ class FrameReader:
     start, stop : int, int or None
         Frames to read; to the end of the movie if ``stop`` is None.
     block_frames : int
-        Frames in one block.
+        Frames in one block; blocks begin at multiples of it, so the first may be shorter.
     window : Roi
         Pixels to keep.
     follow_s : float
@@ -125,11 +125,12 @@ class FrameReader:
     def _blocks(self) -> Iterator[FrameBlock]:
         position = self._start
         while True:
-            known = self._source.n_frames
-            if self._stop is None and position >= known:
-                known = self._wait_for_more(position)
-            end = min(known if self._stop is None else self._stop, position + self._block_frames)
-            if end <= position:
+            end = (position // self._block_frames + 1) * self._block_frames
+            if self._stop is not None:
+                end = min(end, self._stop)
+            elif self._source.n_frames < end:
+                end = min(end, self._wait_for(end))
+            if end <= position or self._closing.is_set():
                 return
             yield FrameBlock(start=position, adu=self._read(position, end))
             position = end
@@ -141,12 +142,17 @@ class FrameReader:
         dtype = frames.dtype if frames.dtype.name in _NATIVE else np.dtype(np.float32)
         return np.require(frames, dtype.newbyteorder("="), ["C", "W"])
 
-    def _wait_for_more(self, position: int) -> int:
-        """Look for new frames until some came or the waiting time is over."""
+    def _wait_for(self, end: int) -> int:
+        """Wait for a growing movie to reach ``end`` frames; return the number that it has.
+
+        The waiting time begins anew with each frame that comes.
+        """
+        known = self._source.n_frames
         deadline = time.monotonic() + self._follow_s
-        known = self._source.refresh() if self._follow_s > 0 else self._source.n_frames
-        while known <= position and time.monotonic() < deadline:
-            if self._closing.wait(min(_REFRESH_S, self._follow_s)):
-                return position
-            known = self._source.refresh()
+        while known < end and time.monotonic() < deadline:
+            now = self._source.refresh()
+            if now > known:
+                known, deadline = now, time.monotonic() + self._follow_s
+            elif self._closing.wait(min(_REFRESH_S, self._follow_s)):
+                break
         return known

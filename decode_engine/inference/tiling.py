@@ -36,6 +36,7 @@ __all__ = [
 CPU_BUDGET_BYTES = 1 << 30
 GPU_MEMORY_FRACTION = 0.5
 CPU_BATCH_PX = 1 << 15  # a processor gains nothing from more, and answers a cancel sooner
+CPU_BATCH_FRAMES = 16
 GPU_BATCH_FRAMES = 512
 
 PEAK_REACH_PX = 12  # four steps of three pixels: density, rivals, owners, members of a peak
@@ -191,7 +192,7 @@ def choose_batch_frames(network: LocalizationNetwork, plan: TilePlan) -> int:
     """Return how many frames to take at once."""
     pixels = max(tile.seen.width_px * tile.seen.height_px for tile in plan.tiles)
     if network.device.type == "cpu":
-        return max(1, CPU_BATCH_PX // pixels)
+        return max(1, min(CPU_BATCH_FRAMES, CPU_BATCH_PX // pixels))
     budget = memory_budget_bytes(network.device)
     fitting = budget // (activation_bytes_per_px(network) * pixels)
     return max(1, min(GPU_BATCH_FRAMES, fitting))

@@ -47,7 +47,8 @@ class Checkpoint:
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     """Write a checkpoint, then remove all but the newest two."""
     path = folder / f"checkpoint-{checkpoint.step:09d}.safetensors"
-    arrays = {name: np.ascontiguousarray(array) for name, array in checkpoint.arrays.items()}
+    # np.ascontiguousarray would turn a scalar into an array of one.
+    arrays = {name: np.asarray(array, order="C") for name, array in checkpoint.arrays.items()}
     metadata = {"step": str(checkpoint.step), "record": json.dumps(checkpoint.record)}
     with atomic_path(path, overwrite=True) as temporary:
         save_file(arrays, temporary, metadata)

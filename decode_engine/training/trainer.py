@@ -91,7 +91,11 @@ class Trainer:
 
     Attributes
     ----------
+    network : LocalizationNetwork
+        In training.
     progress : Progress
+    blind_loss : float
+        Validation loss of a predictor that knows only averages.
     best : dict of ndarray
         Averaged weights of the best validation, named ``best/parameter``.
 
@@ -113,14 +117,14 @@ class Trainer:
         resume: bool = False,
     ) -> None:
         self._parts = parts
-        self._network = parts.network.train()
+        self.network = parts.network.train()
         self._config = config
         self._context = context
         self._budget = Budget.from_config(config)
-        self._average = WeightAverage(self._network, config.ema_decay)
-        self._optimizer = _adamw(self._network, config)
-        self._autocast = autocast_dtype(self._network.device, config.precision)
-        self._blind_loss = parts.validator.blind_loss()
+        self._average = WeightAverage(self.network, config.ema_decay)
+        self._optimizer = _adamw(self.network, config)
+        self._autocast = autocast_dtype(self.network.device, config.precision)
+        self.blind_loss = parts.validator.blind_loss()
         self.progress = Progress()
         self.best = weights(self._average.network, "best")
         self._last_checkpoint_s = self._last_metric_s = context.clock()
@@ -156,9 +160,9 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint."""
-        arrays = weights(self._network, "weights")
+        arrays = weights(self.network, "weights")
         arrays |= weights(self._average.network, "average")
-        arrays |= moments(self._network, self._optimizer)
+        arrays |= moments(self.network, self._optimizer)
         arrays |= self.best
         arrays["stream"] = self._parts.stream.state().numpy()
         record = {
@@ -176,9 +180,9 @@ class Trainer:
             return
         _require_same_run(checkpoint.record["config"], self._config)
         arrays = checkpoint.arrays
-        load_weights(self._network, arrays, "weights")
+        load_weights(self.network, arrays, "weights")
         load_weights(self._average.network, arrays, "average")
-        load_moments(self._network, self._optimizer, arrays)
+        load_moments(self.network, self._optimizer, arrays)
         self.best = {name: a for name, a in arrays.items() if name.startswith("best/")}
         self._parts.stream.restore(torch.from_numpy(arrays["stream"]))
         self.progress = Progress.from_dict(checkpoint.record["progress"])
@@ -199,15 +203,15 @@ class Trainer:
         with torch.autocast(
             frames.device.type, dtype=self._autocast, enabled=self._autocast is not None
         ):
-            output = self._network(frames)
+            output = self.network(frames)
         terms = network_loss(output, targets, use_z=self._parts.scaling.is_3d)
         loss = terms.total(self._config.count_weight, self._config.background_weight)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation
-        norm = clip_grad_norm_(self._network.parameters(), self._config.gradient_clip)
+        norm = clip_grad_norm_(self.network.parameters(), self._config.gradient_clip)
         values = float(loss.detach()), float(norm)
         if math.isfinite(sum(values)):
             self._optimizer.step()
-            self._average.update(self._network, self.progress.updates)
+            self._average.update(self.network, self.progress.updates)
             self.progress.updates += 1
             self.progress.skipped_in_a_row = 0
         else:
@@ -244,8 +248,8 @@ class Trainer:
         progress.rate_scale *= 0.5
         progress.skipped_in_a_row = 0
         progress.updates = 0
-        load_weights(self._network, self.best, "best")
-        self._average.reset(self._network)
+        load_weights(self.network, self.best, "best")
+        self._average.reset(self.network)
         self._optimizer.state.clear()
         self._context.log(
             f"The training diverged ({why}); it goes on from the best weights so far with "
@@ -271,8 +275,8 @@ class Trainer:
         entry = {"step": float(progress.step), "elapsed_s": progress.elapsed_s, **result.metrics}
         progress.history.append(entry)
         self._context.metric(progress.step, result.metrics)
-        was_good = any(e["validation_loss"] < self._blind_loss for e in progress.history)
-        if not math.isfinite(result.loss) or (was_good and result.loss > self._blind_loss):
+        was_good = any(e["validation_loss"] < self.blind_loss for e in progress.history)
+        if not math.isfinite(result.loss) or (was_good and result.loss > self.blind_loss):
             self._roll_back(f"the validation loss is {result.loss:.4g}")
         else:
             self._keep_if_best(result)

@@ -206,9 +206,15 @@ class FitMleConfig(Config):
         5.0, "Candidates rise above the local background by this many standard deviations.", gt=0
     )
     max_iterations: int = setting(50, "Iterations of Levenberg-Marquardt.", ge=1)
-    z_starts_nm: tuple[float, ...] = setting((0.0,), "Start values of z.", unit="nm")
+    z_starts_nm: tuple[float, ...] | None = setting(
+        None, "Start values of z; searched for when left out.", unit="nm"
+    )
     chunk_frames: int = setting(500, "Frames between two writes of the result.", ge=1)
+    allow_mismatch: bool = setting(
+        False, "Fit although calibration and camera differ in pixel size or mirroring."
+    )
     overwrite: bool = setting(False, "Replace an existing result.")
+    resume: bool = setting(False, "Go on with an unfinished result.")
 
 
 class CalibrateConfig(Config):

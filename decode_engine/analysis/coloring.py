@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import cmap
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
+from decode_engine.analysis.hues import color_table, hue_scale
 from decode_engine.analysis.rendering import DensityImage
 from decode_engine.contract.configs import RenderConfig
 from decode_engine.domain.table import BoolArray, FloatArray
@@ -24,7 +23,6 @@ __all__ = [
     "color_by_brightness",
     "color_by_z",
     "colorize",
-    "hues",
     "white_level",
     "z_range",
 ]
@@ -32,9 +30,7 @@ __all__ = [
 Rgb: TypeAlias = NDArray[np.uint8]
 
 DEFAULT_BRIGHTNESS_MAP = "inferno"
-DEFAULT_Z_MAP = "plasma"
-_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])  # of linear sRGB (IEC 61966-2-1)
-_LOWEST_LUMINANCE = ((55 + 16) / 116) ** 3  # CIE L* = 55
+DEFAULT_Z_MAP = "viridis"
 _FAINT = 0.1  # of the mean of the non-zero pixels: below is the tail of a Gaussian, not signal
 
 
@@ -66,7 +62,7 @@ def colorize(image: DensityImage, config: RenderConfig) -> ColoredImage:
         pixels = color_by_brightness(value, name)
         return ColoredImage(pixels=pixels, z_colors=None, z_min_nm=np.nan, z_max_nm=np.nan)
     low, high = z_range(image, config)
-    colors = hues(config.colormap or DEFAULT_Z_MAP)
+    colors = hue_scale(config.colormap or DEFAULT_Z_MAP)
     return ColoredImage(
         pixels=color_by_z(value, image.mean_z_nm, colors, low, high),
         z_colors=np.rint(255 * colors).astype(np.uint8),
@@ -93,7 +89,7 @@ def brightness(density: FloatArray, *, quantile: float, gamma: float) -> FloatAr
 
 def color_by_brightness(value: FloatArray, name: str) -> Rgb:
     """Look up 0..1 in a colour map; returns (height, width, 3) uint8."""
-    table: Rgb = np.rint(255 * _table(name)).astype(np.uint8)
+    table: Rgb = np.rint(255 * color_table(name)).astype(np.uint8)
     pixels: Rgb = table[np.rint(255 * value).astype(np.uint8)]
     return pixels
 
@@ -121,27 +117,7 @@ def color_by_z(
     position = np.clip((mean_z_nm - low) / (high - low), 0, 1)
     index = np.rint(255 * np.nan_to_num(position)).astype(np.uint8)
     pixels = colors.astype(np.float32)[index] * value[..., None]
-    return np.rint(255 * pixels).astype(np.uint8)
-
-
-def hues(name: str) -> NDArray[np.float64]:
-    """Return 256 colours of a map as hues to be dimmed: (256, 3) float64, 0 to 1.
-
-    Brightness says how many localizations there are, so the map may only say which hue: every
-    colour is made as bright as it can be, and those that still look dark on black (blue above
-    all) are mixed with white, in linear light, up to a CIE lightness of 55.
-    """
-    table = _table(name)
-    full = table / np.maximum(table.max(axis=1, keepdims=True), 1e-6)
-    linear = np.where(full <= 0.04045, full / 12.92, ((full + 0.055) / 1.055) ** 2.4)
-    luminance = linear @ _LUMINANCE
-    white = np.clip((_LOWEST_LUMINANCE - luminance) / (1.0 - luminance + 1e-9), 0.0, 1.0)
-    # Without smoothing the maximum of the channels changes hands visibly.
-    linear = gaussian_filter1d(
-        linear + white[:, None] * (1.0 - linear), 8.0, axis=0, mode="nearest"
-    )
-    low = linear <= 0.0031308
-    return np.asarray(np.where(low, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
+    return np.asarray(np.rint(255 * pixels), np.uint8)
 
 
 def z_range(image: DensityImage, config: RenderConfig) -> tuple[float, float]:
@@ -172,15 +148,3 @@ def _filled(density: FloatArray) -> BoolArray:
     n_positive = int(np.count_nonzero(density))
     mean = float(density.sum(dtype=np.float64)) / max(n_positive, 1)
     return (density > 0) & (density >= _FAINT * mean)
-
-
-def _table(name: str) -> NDArray[np.float64]:
-    try:
-        map_ = cmap.Colormap(name)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(
-            f"There is no colour map called {name!r}.",
-            hint="Choose for example viridis, inferno, plasma, cividis or turbo.",
-            detail=str(error),
-        ) from error
-    return np.asarray(map_.lut(256)[:, :3], np.float64)

@@ -135,8 +135,10 @@ class Server:
     def run(self) -> None:
         """Run submitted jobs one after another until the server closes."""
         while (job := self._pending.get()) is not None:
-            self._run_one(job)
+            ending = self._run_one(job)
+            # Forgotten before the answer is sent: its reader may reuse the name at once.
             self._jobs.pop(job.command.job_id, None)
+            self.send(job.command.job_id, ending)
 
     def _handle(self, command: Command) -> None:
         if isinstance(command, SubmitCommand):
@@ -171,17 +173,15 @@ class Server:
                 job.token.cancel()
             self._pending.put(None)
 
-    def _run_one(self, job: _Job) -> None:
+    def _run_one(self, job: _Job) -> FinishedEvent | FailedEvent:
         job_id = job.command.job_id
         context = JobContext(emit=lambda body: self.send(job_id, body), cancel=job.token)
         try:
-            summary = run_job(job.command.spec, context)
+            return FinishedEvent(reason="completed", summary=run_job(job.command.spec, context))
         except CancelledError:
-            self.send(job_id, FinishedEvent(reason="cancelled"))
+            return FinishedEvent(reason="cancelled")
         except Exception as error:  # noqa: BLE001 - the process rim: becomes a failed event
-            self.send(job_id, describe_failure(error))
-        else:
-            self.send(job_id, FinishedEvent(reason="completed", summary=summary))
+            return describe_failure(error)
 
 
 def _fit_line(event: Event) -> bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -78,15 +80,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _run(spec: JobSpec, reporter: JsonReporter | TerminalReporter) -> dict[str, Any]:
     token = CancelToken()
-    _stop_on_interrupt(token)
     context = JobContext(emit=reporter, cancel=token)
-    summary = run_job(spec, context)
+    with _interrupts_cancel(token):
+        summary = run_job(spec, context)
     if isinstance(reporter, JsonReporter):
         reporter(FinishedEvent(reason="completed", summary=summary))
     return summary
 
 
-def _stop_on_interrupt(token: CancelToken) -> None:
+@contextlib.contextmanager
+def _interrupts_cancel(token: CancelToken) -> Iterator[None]:
     """Cancel cooperatively at the first Ctrl-C or SIGTERM; the second one ends at once."""
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -95,8 +98,12 @@ def _stop_on_interrupt(token: CancelToken) -> None:
             signal.raise_signal(number)
         token.cancel()
 
-    signal.signal(signal.SIGINT, handle)
-    signal.signal(signal.SIGTERM, handle)
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _schema(name: str | None) -> dict[str, Any]:

@@ -231,8 +231,8 @@ def _bundle(entries: Mapping[str, bytes], path: Path) -> ModelBundle:
         raise ModelError(f"{path}: {error.message}", hint=error.hint) from error
 
 
-def _require_version(text: Mapping[str, Any], path: Path) -> None:
-    if text.get("format") != _FORMAT:
+def _require_version(text: Any, path: Path) -> None:
+    if not isinstance(text, dict) or text.get("format") != _FORMAT:
         raise ModelError(f"{path} is not a model of this program.")
     if text["schema_version"] != _VERSION:
         raise ModelError(

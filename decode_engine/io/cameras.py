@@ -49,9 +49,10 @@ _OTHER_NAMES = {
     "spur_noise": "spurious_charge_e",
     "variance": "read_noise_e (its square root in electrons)",
 }
-_WHERE_LEFT_OUT = {
+_HINTS = {
     "em_gain": "Without an EM register choose kind 'scmos' and leave em_gain out (it is 1).",
     "pixel_size_x_nm": "Give the pixel size in the sample plane, usually 80-160 nm.",
+    "schema_version": "The file comes from a later version of this program; update it.",
     "kind": "Choose ideal, emccd or scmos.",
 }
 
@@ -169,16 +170,16 @@ def _explain(name: str, error: ValidationError) -> CameraError:
         )
     if first["type"] == "missing":
         return CameraError(
-            f"{name} lacks {key}.", hint=_WHERE_LEFT_OUT.get(key, _EXAMPLE), detail=str(error)
+            f"{name} lacks {key}.", hint=_HINTS.get(key, _EXAMPLE), detail=str(error)
         )
     shown = "empty (null)" if value is None else json.dumps(value, default=str)
-    hint = _WHERE_LEFT_OUT.get(key, _describe(key))
+    hint = _HINTS.get(key, _describe(key))
     return CameraError(f"{name}: {key} is {shown}.", hint=hint, detail=str(error))
 
 
 def _suggestion(key: str) -> str:
     lowered = key.lower()
-    known = list(CameraConfig.model_fields)
+    known = [name for name in CameraConfig.model_fields if name != "schema_version"]
     near = difflib.get_close_matches(lowered, known, n=1, cutoff=0.6)
     meant = _OTHER_NAMES.get(lowered) or (near[0] if near else "")
     if meant:

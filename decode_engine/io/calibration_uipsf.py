@@ -67,6 +67,11 @@ class _Layout:
             return self.b_voxels, self.a_voxels, self.slices
         return self.a_voxels, self.b_voxels, self.slices
 
+    @property
+    def z0_slice(self) -> float:
+        """The slice that SMAP takes as z = 0."""
+        return float(math.ceil(self.slices / 2))
+
 
 def is_uipsf_calibration(file: h5py.File) -> bool:
     """Whether an open HDF5 file has the marks of uiPSF."""
@@ -91,19 +96,7 @@ def open_uipsf_calibration(path: Path) -> CalibrationSource:
             hint="Learn the PSF again with the pixel size set in uiPSF's settings.",
         )
     pixel = _pixel_size(params, layout)
-    dz_nm = dz_um * 1e3
-    z0 = float(math.ceil(layout.slices / 2))
-    entries = tuple(
-        CalibrationEntry(
-            region=0,
-            channel=channel,
-            model="spline",
-            shape=layout.shape,
-            dz_nm=dz_nm,
-            z_range_nm=(-(layout.slices - z0) * dz_nm, z0 * dz_nm),
-        )
-        for channel in range(layout.channels)
-    )
+    entries = tuple(_entry(layout, channel, dz_um * 1e3) for channel in range(layout.channels))
     report = CalibrationReport(
         path=path,
         variant=f"uiPSF model ({params.get('PSFtype', 'unknown type')})",
@@ -116,6 +109,17 @@ def open_uipsf_calibration(path: Path) -> CalibrationSource:
         functools.partial(_load, report, entry, layout) for entry in entries
     ]
     return CalibrationSource(report=report, loaders=tuple(loaders))
+
+
+def _entry(layout: _Layout, channel: int, dz_nm: float) -> CalibrationEntry:
+    return CalibrationEntry(
+        region=0,
+        channel=channel,
+        model="spline",
+        shape=layout.shape,
+        dz_nm=dz_nm,
+        z_range_nm=(-(layout.slices - layout.z0_slice) * dz_nm, layout.z0_slice * dz_nm),
+    )
 
 
 def _params(path: Path, file: h5py.File) -> dict[str, Any]:
@@ -186,12 +190,12 @@ def _load(
         factor = factor if math.isfinite(factor) and factor > 0 else 1.0
     if report.pixel_size_x_nm is not None and report.pixel_size_y_nm is not None:
         pixel = PixelSize(x_nm=report.pixel_size_x_nm, y_nm=report.pixel_size_y_nm)
-    rows, columns, slices = layout.shape
+    rows, columns, _ = layout.shape
     return Calibration(
         psf=SplinePsf(
             coefficients=coefficients / np.float32(factor),
             dz_nm=entry.dz_nm or 0.0,
-            z0_slice=float(math.ceil(slices / 2)),
+            z0_slice=layout.z0_slice,
             center_x_px=float(columns // 2),
             center_y_px=float(rows // 2),
         ),

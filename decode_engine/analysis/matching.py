@@ -145,29 +145,60 @@ def _hungarian(pairs: Matching) -> Index:
     )
     _, label = connected_components(graph, directed=False)
     component = label[truth_rows]
-    order = np.argsort(component, kind="stable")
-    ends = np.flatnonzero(np.diff(component[order], append=-1)) + 1
-    starts = np.concatenate([[0], ends[:-1]])
-    chosen = [_assign(pairs, order[start:end]) for start, end in zip(starts, ends, strict=True)]
+    order = np.lexsort((pairs.distance_nm, component))
+    component = component[order]
+    starts = np.flatnonzero(np.diff(component, prepend=-1))
+    sizes = np.stack(
+        [
+            np.bincount(part, minlength=label.max() + 1)
+            for part in (label[:n_truth], label[n_truth:])
+        ]
+    )
+    # With a single partner on one side, the nearest on the other side is the answer.
+    single = sizes.min(axis=0)[component[starts]] == 1
+    chosen = [order[starts[single]]]
+    local_truth = _rank_within(label[:n_truth])[truth_rows[order]]
+    local_estimate = _rank_within(label[n_truth:])[estimate_rows[order]]
+    ends = np.append(starts[1:], order.size)
+    for start, end in zip(starts[~single].tolist(), ends[~single].tolist(), strict=True):
+        part = slice(start, end)
+        rows = order[part]
+        taken = _assign(local_truth[part], local_estimate[part], pairs.distance_nm[rows])
+        chosen.append(rows[taken])
     return np.concatenate(chosen)
 
 
-def _assign(pairs: Matching, rows: Index) -> Index:
-    """Solve one connected component; ``rows`` are its candidates."""
-    truth, t = np.unique(pairs.truth_index[rows], return_inverse=True)
-    estimate, e = np.unique(pairs.estimate_index[rows], return_inverse=True)
-    distance_nm = pairs.distance_nm[rows]
-    if truth.size == 1 or estimate.size == 1:
-        return rows[[int(np.argmin(distance_nm))]]
+def _rank_within(label: Numbers) -> Index:
+    """Return the position of each member within its group, counted from 0."""
+    order = np.argsort(label, kind="stable")
+    grouped = label[order]
+    first = np.flatnonzero(np.diff(grouped, prepend=-1))
+    rank = np.empty(label.size, np.int64)
+    length = np.diff(first, append=label.size)
+    rank[order] = np.arange(label.size) - np.repeat(first, length)
+    return rank
+
+
+def _assign(truth: Index, estimate: Index, distance_nm: Real) -> Index:
+    """Solve one connected component; returns the chosen candidates.
+
+    Parameters
+    ----------
+    truth, estimate : (K,) int64
+        Partners of each candidate, numbered from 0 within the component.
+    distance_nm : (K,) float64, nm
+        Ascending.
+    """
+    shape = (int(truth.max()) + 1, int(estimate.max()) + 1)
     # A forbidden pair costs more than every allowed assignment together, so that the number
     # of allowed pairs is maximised before their distances are minimised.
-    forbidden = (min(truth.size, estimate.size) + 1.0) * (float(distance_nm.max()) + 1.0)
-    cost = np.full((truth.size, estimate.size), forbidden)
-    cost[t, e] = distance_nm
-    position = np.full(cost.shape, -1, np.int64)
-    position[t, e] = np.arange(rows.size)
+    forbidden = (min(shape) + 1.0) * (float(distance_nm[-1]) + 1.0)
+    cost = np.full(shape, forbidden)
+    cost[truth, estimate] = distance_nm
+    position = np.full(shape, -1, np.int64)
+    position[truth, estimate] = np.arange(truth.size)
     chosen = position[linear_sum_assignment(cost)]
-    return rows[chosen[chosen >= 0]]
+    return np.asarray(chosen[chosen >= 0])
 
 
 def _candidates(
@@ -199,6 +230,8 @@ def _cell_by_cell(
     keys = cells.key(estimate, estimate_rows, 0)
     order = np.argsort(keys, kind="stable")
     keys, estimate_rows = keys[order], estimate_rows[order]
+    # Searching in ascending order stays in the cache.
+    truth_rows = truth_rows[np.argsort(cells.key(truth, truth_rows, 0), kind="stable")]
     blocks = []
     for row_step in (-1, 0, 1):
         first = np.searchsorted(keys, cells.key(truth, truth_rows, row_step) - 1, "left")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,9 @@ from decode_engine.training.trainer import Trainer, TrainingParts
 from decode_engine.training.validation import Validator
 
 __all__ = ["run", "training_folder"]
+
+
+_BEST = "best.decode"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,25 +73,47 @@ def run(spec: TrainSpec, context: JobContext) -> dict[str, Any]:
     context.stage("Reading calibration and camera")
     inputs = _read(spec)
     context.stage("Preparing the simulation")
-    parts = _parts(spec, inputs, folder)
-    trainer = Trainer(parts, spec.config, context, resume=spec.resume)
+    with _worker_threads(spec, inputs.device) as workers:
+        parts = _parts(spec, inputs, folder, workers)
+        trainer = Trainer(parts, spec.config, context, resume=spec.resume)
+        _train(trainer, lambda: _bundle(spec, inputs, parts, trainer), context)
+    bundle = _bundle(spec, inputs, parts, trainer)
+    write_model(bundle, out, overwrite=spec.overwrite)
+    context.artifact("model", str(out))
+    remove_checkpoints(folder)
+    (folder / _BEST).unlink(missing_ok=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+    return {"model": str(out), "model_id": bundle.model_id, **_summary(trainer)}
+
+
+def _train(trainer: Trainer, bundle: Callable[[], ModelBundle], context: JobContext) -> None:
+    """Run the training; a cancelled one leaves its best model beside its checkpoints."""
     context.stage("Training")
     try:
         trainer.run()
     except CancelledError:
         if trainer.progress.best_score is not None:
-            best = folder / f"best{out.suffix}"
-            write_model(_bundle(spec, inputs, parts, trainer), best, overwrite=True)
+            best = trainer.folder / _BEST
+            write_model(bundle(), best, overwrite=True)
             context.artifact("model", str(best))
         raise
-    bundle = _bundle(spec, inputs, parts, trainer)
-    write_model(bundle, out, overwrite=spec.overwrite)
-    context.artifact("model", str(out))
-    remove_checkpoints(folder)
-    (folder / f"best{out.suffix}").unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
-    return {"model": str(out), "model_id": bundle.model_id, **_summary(trainer)}
+
+
+@contextmanager
+def _worker_threads(spec: TrainSpec, device: torch.device) -> Iterator[int]:
+    """Yield how many threads share a batch; each of them then computes alone.
+
+    See `training.parallel` for why. The number of threads that torch was told to use
+    (``OMP_NUM_THREADS``, by default the number of cores) is what is shared out.
+    """
+    threads = torch.get_num_threads()
+    workers = min(threads, spec.config.batch_size) if device.type == "cpu" else 1
+    torch.set_num_threads(threads // workers)
+    try:
+        yield workers
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _prepare_folder(folder: Path, spec: TrainSpec) -> None:
@@ -111,7 +138,7 @@ def _read(spec: TrainSpec) -> _Inputs:
     )
 
 
-def _parts(spec: TrainSpec, inputs: _Inputs, folder: Path) -> TrainingParts:
+def _parts(spec: TrainSpec, inputs: _Inputs, folder: Path, workers: int) -> TrainingParts:
     config, camera, device = spec.config, inputs.camera, inputs.device
     psf = psf_from_calibration(
         inputs.calibration,
@@ -128,6 +155,7 @@ def _parts(spec: TrainSpec, inputs: _Inputs, folder: Path) -> TrainingParts:
         validator=Validator(simulator, psf, camera, scaling, _extract, config=config),
         scaling=scaling,
         folder=folder,
+        workers=workers,
     )
 
 
@@ -173,7 +201,7 @@ def _record(spec: TrainSpec, inputs: _Inputs, trainer: Trainer) -> dict[str, Any
         "torch_version": torch.__version__,
         "python_version": platform.python_version(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "threads": torch.get_num_threads(),
+        "workers": trainer.workers,
         "precision": "fp32" if precision is None else "bf16",
         "parent_model_id": None if inputs.parent is None else inputs.parent.model_id,
         "samples": progress.step * spec.config.batch_size,

@@ -16,7 +16,6 @@ from decode_engine.errors import CancelledError, ConfigError, DivergedError
 from decode_engine.io.checkpoints import Checkpoint, read_latest_checkpoint, write_checkpoint
 from decode_engine.network.base import LocalizationNetwork
 from decode_engine.network.device import autocast_dtype
-from decode_engine.network.loss import network_loss
 from decode_engine.network.scaling import NetworkScaling
 from decode_engine.training.checkpoint import (
     Progress,
@@ -26,6 +25,7 @@ from decode_engine.training.checkpoint import (
     weights,
 )
 from decode_engine.training.ema import WeightAverage
+from decode_engine.training.parallel import GradientWorkers
 from decode_engine.training.schedule import Budget, learning_rate_factor
 from decode_engine.training.stream import TrainingStream
 from decode_engine.training.validation import ValidationResult, Validator
@@ -67,13 +67,14 @@ class TrainingContext(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParts:
-    """What a training is made of."""
+    """What a training is made of; ``workers`` is the number of threads (`GradientWorkers`)."""
 
     network: LocalizationNetwork
     stream: TrainingStream
     validator: Validator
     scaling: NetworkScaling
     folder: Path
+    workers: int = 1
 
 
 class Trainer:
@@ -93,6 +94,9 @@ class Trainer:
     ----------
     network : LocalizationNetwork
         In training.
+    folder : Path
+        Of the checkpoints.
+    workers : int
     progress : Progress
     blind_loss : float
         Validation loss of a predictor that knows only averages.
@@ -118,12 +122,20 @@ class Trainer:
     ) -> None:
         self._parts = parts
         self.network = parts.network.train()
+        self.folder = parts.folder
+        self.workers = parts.workers
         self._config = config
         self._context = context
         self._budget = Budget.from_config(config)
         self._average = WeightAverage(self.network, config.ema_decay)
         self._optimizer = _adamw(self.network, config)
-        self._autocast = autocast_dtype(self.network.device, config.precision)
+        self._gradients = GradientWorkers(
+            self.network,
+            config,
+            use_z=parts.scaling.is_3d,
+            autocast=autocast_dtype(self.network.device, config.precision),
+            workers=parts.workers,
+        )
         self.blind_loss = parts.validator.blind_loss()
         self.progress = Progress()
         self.best = weights(self._average.network, "best")
@@ -170,12 +182,12 @@ class Trainer:
             "progress": self.progress.to_dict(),
         }
         write_checkpoint(
-            Checkpoint(step=self.progress.step, arrays=arrays, record=record), self._parts.folder
+            Checkpoint(step=self.progress.step, arrays=arrays, record=record), self.folder
         )
         self._last_checkpoint_s = self._context.clock()
 
     def _restore(self) -> None:
-        checkpoint = read_latest_checkpoint(self._parts.folder)
+        checkpoint = read_latest_checkpoint(self.folder)
         if checkpoint is None:
             return
         _require_same_run(checkpoint.record["config"], self._config)
@@ -196,19 +208,12 @@ class Trainer:
     def _step(self) -> None:
         """Draw a batch and update the weights, unless loss or gradient is not finite."""
         began = self._context.clock()
-        frames, targets = self._parts.stream.next_batch()
+        batch = self._parts.stream.next_batch()
         self.progress.simulation_s += self._context.clock() - began
         self._set_rate()
-        self._optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(
-            frames.device.type, dtype=self._autocast, enabled=self._autocast is not None
-        ):
-            output = self.network(frames)
-        terms = network_loss(output, targets, use_z=self._parts.scaling.is_3d)
-        loss = terms.total(self._config.count_weight, self._config.background_weight)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch has no annotation
+        loss = self._gradients.backward(batch)
         norm = clip_grad_norm_(self.network.parameters(), self._config.gradient_clip)
-        values = float(loss.detach()), float(norm)
+        values = float(loss), float(norm)
         if math.isfinite(sum(values)):
             self._optimizer.step()
             self._average.update(self.network, self.progress.updates)

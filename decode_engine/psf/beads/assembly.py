@@ -57,7 +57,8 @@ def assemble_psf(
     Normalisation is SMAP's since 2023: the smallest value of the three slices around z = 0 is
     subtracted, negative values become 0, and all is divided by the largest sum of a slice. So
     photons are those that reach the window in the slice where it catches most, and a defocused
-    slice sums to less than 1.
+    slice sums to less than 1. Noise pulls the smallest value down, which leaves a pedestal of
+    one or two percent of the photons; it is kept so that photons mean the same as with SMAP.
 
     z = 0 is a whole slice: the one nearest to the focus, or the middle of the range.
     """

@@ -19,7 +19,7 @@ from decode_engine.psf.beads.quality import (
     AxialAgreement,
     BeadCheck,
     axial_agreement,
-    check_bead,
+    check_beads,
     quality_numbers,
 )
 from decode_engine.psf.beads.registration import RegisteredBead, register_beads
@@ -109,9 +109,8 @@ def calibrate_beads(
     assembled = assemble_psf(registration.average, registration.focus, config)
     beads = tuple(_on_samples(b, assembled) for b in registration.beads)
     rejected = (*selection.rejected, *registration.rejected)
-    checks = tuple(
-        check_bead(bead, crop, assembled, step=step)
-        for bead, crop in list(zip(beads, registration.crops, strict=True))[:_CHECKED_BEADS]
+    checks = check_beads(
+        beads[:_CHECKED_BEADS], registration.crops[:_CHECKED_BEADS], assembled, step=step
     )
     axial = axial_agreement(checks)
     calibration = _calibration(config, found, assembled, checks, (len(beads), len(rejected)))

@@ -23,7 +23,7 @@ __all__ = [
     "AxialAgreement",
     "BeadCheck",
     "axial_agreement",
-    "check_bead",
+    "check_beads",
     "fit_width_px",
     "quality_numbers",
     "spline_residual",
@@ -39,6 +39,7 @@ _CRLB_STEP_NM = 50.0
 _JUDGED_RANGE_NM = 600.0
 # Poisson weights need photons; normalised stacks (peak 1) are scaled up for the fit.
 _LEAST_PEAK_PHOTONS = 1000.0
+_WINDOWS_PER_BATCH = 400
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,53 +99,91 @@ def spline_residual(assembled: AssembledPsf) -> float:
     return float(np.sqrt(np.mean((drawn - truth) ** 2)) / truth.max())
 
 
-def check_bead(
-    bead: RegisteredBead,
-    crop: BeadCrop,
+def check_beads(
+    beads: Sequence[RegisteredBead],
+    crops: Sequence[BeadCrop],
     assembled: AssembledPsf,
     *,
     step: Callable[[str], None],
-) -> BeadCheck:
-    """Compare one recorded bead with the model and fit each of its slices.
+) -> tuple[BeadCheck, ...]:
+    """Compare recorded beads with the model and fit each of their slices.
 
     Parameters
     ----------
-    bead : RegisteredBead
-        Its ``z_slice`` refers to slice 0 of ``assembled``.
-    crop : BeadCrop
+    beads : sequence of RegisteredBead
+        Their ``z_slice`` refers to slice 0 of ``assembled``.
+    crops : sequence of BeadCrop
+        What the beads were cut from, in the same order.
     assembled : AssembledPsf
     step : callable
         Called before each piece of work; may raise to cancel.
     """
-    step("checking beads")
     model = SplinePsfModel.from_parameters(assembled.psf, dtype=torch.float64)
-    width = fit_width_px(assembled)
-    z_nm = -(np.arange(len(crop.photons)) - bead.z_slice - assembled.psf.z0_slice)
-    z_nm = z_nm * assembled.psf.dz_nm
-    low, high = model.z_range_nm
-    inside = (z_nm >= low - 1e-6) & (z_nm <= high + 1e-6)
-    z_nm = z_nm[inside]
+    slices = [_windows(b, c, assembled) for b, c in zip(beads, crops, strict=True)]
+    # Fits of several beads share a batch, small enough to cancel within a second.
+    per_batch = max(_WINDOWS_PER_BATCH // max(len(s.z_nm) for s in slices), 1)
+    fitted: list[NDArray[np.float64]] = []
+    for first in range(0, len(slices), per_batch):
+        step("checking beads")
+        fitted += _fit_z(model, slices[first : first + per_batch])
+    return tuple(
+        BeadCheck(
+            stack=bead.stack,
+            x_px=bead.x_px,
+            y_px=bead.y_px,
+            residual_rms=_relative_residual(model, windows),
+            stage_z_nm=windows.z_nm,
+            fitted_z_nm=z_nm,
+        )
+        for bead, windows, z_nm in zip(beads, slices, fitted, strict=True)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Windows:
+    """The slices of one bead: photons (N, R, R), z by the stage (N,), position in the window."""
+
+    photons: NDArray[np.float64]
+    z_nm: NDArray[np.float64]
+    dx_px: float
+    dy_px: float
+
+
+def _windows(bead: RegisteredBead, crop: BeadCrop, assembled: AssembledPsf) -> _Windows:
+    """Cut the fit windows of the slices that lie within the calibrated range."""
+    slice_ = np.arange(len(crop.photons)) - bead.z_slice
+    inside = (slice_ >= -1e-6) & (slice_ <= len(assembled.samples) - 1 + 1e-6)
     row, col = round(bead.y_px), round(bead.x_px)
-    half = width // 2
+    half = fit_width_px(assembled) // 2
     rows = slice(row - half - crop.y0, row + half + 1 - crop.y0)
     cols = slice(col - half - crop.x0, col + half + 1 - crop.x0)
-    recorded = torch.from_numpy(crop.photons[inside, rows, cols].astype(np.float64))
-    dx = torch.full((len(z_nm),), bead.x_px - col, dtype=torch.float64)
-    dy = torch.full((len(z_nm),), bead.y_px - row, dtype=torch.float64)
-    drawn = model.value(dx, dy, torch.from_numpy(z_nm), width)
+    return _Windows(
+        photons=crop.photons[inside, rows, cols].astype(np.float64),
+        z_nm=np.asarray((assembled.psf.z0_slice - slice_[inside]) * assembled.psf.dz_nm),
+        dx_px=bead.x_px - col,
+        dy_px=bead.y_px - row,
+    )
+
+
+def _fit_z(model: SplinePsfModel, slices: Sequence[_Windows]) -> list[NDArray[np.float64]]:
+    """Fit all windows of some beads; return the z of each bead's slices."""
+    low, high = model.z_range_nm
     # The likelihood of a bright bead has side optima far from its z: start all over the range.
     starts = (0.8 * low, 0.4 * low, 0.0, 0.4 * high, 0.8 * high)
-    options = FitOptions(z_starts_nm=starts, max_iterations=100)
-    scale = max(1.0, _LEAST_PEAK_PHOTONS / max(float(recorded.max()), 1e-12))
-    fit = fit_emitters(model, recorded * scale, start=FitStart(dx, dy), options=options)
-    return BeadCheck(
-        stack=bead.stack,
-        x_px=bead.x_px,
-        y_px=bead.y_px,
-        residual_rms=_relative_residual(recorded.numpy(), drawn.numpy()),
-        stage_z_nm=np.asarray(z_nm, np.float64),
-        fitted_z_nm=fit.z_nm.numpy().astype(np.float64),
+    counts = [len(s.z_nm) for s in slices]
+    position = FitStart(
+        torch.from_numpy(np.repeat([s.dx_px for s in slices], counts)),
+        torch.from_numpy(np.repeat([s.dy_px for s in slices], counts)),
     )
+    scales = [max(1.0, _LEAST_PEAK_PHOTONS / max(float(s.photons.max()), 1e-12)) for s in slices]
+    photons = np.concatenate([s.photons * f for s, f in zip(slices, scales, strict=True)])
+    fit = fit_emitters(
+        model,
+        torch.from_numpy(photons),
+        start=position,
+        options=FitOptions(z_starts_nm=starts, max_iterations=100),
+    )
+    return np.split(fit.z_nm.numpy().astype(np.float64), np.cumsum(counts)[:-1])
 
 
 def axial_agreement(checks: Sequence[BeadCheck]) -> AxialAgreement:
@@ -200,11 +239,14 @@ def quality_numbers(
     )
 
 
-def _relative_residual(recorded: NDArray[np.float64], drawn: NDArray[np.float64]) -> float:
-    """Return the RMS of recorded minus ``a drawn + b``, relative to ``a`` times the peak."""
+def _relative_residual(model: SplinePsfModel, windows: _Windows) -> float:
+    """Return the RMS of the slices minus ``a model + b``, relative to ``a`` times the peak."""
+    z_nm = torch.from_numpy(windows.z_nm)
+    dx, dy = torch.full_like(z_nm, windows.dx_px), torch.full_like(z_nm, windows.dy_px)
+    drawn = model.value(dx, dy, z_nm, windows.photons.shape[1]).numpy()
     design = np.stack([drawn.ravel(), np.ones(drawn.size)], axis=1)
-    (amplitude, background), *_ = np.linalg.lstsq(design, recorded.ravel(), rcond=None)
-    residual = recorded - amplitude * drawn - background
+    amplitude, background = np.linalg.lstsq(design, windows.photons.ravel(), rcond=None)[0]
+    residual = windows.photons - amplitude * drawn - background
     return float(np.sqrt(np.mean(residual**2)) / (amplitude * drawn.max()))
 
 

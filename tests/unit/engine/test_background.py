@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.interpolate import BSpline
 
 from decode_engine.contract.configs import SimulationConfig
 from decode_engine.simulation.background import BackgroundProcess
@@ -84,33 +85,44 @@ def test_three_frames_share_nearly_the_same_background() -> None:
 
 
 def lag_correlation(lag_px: float, scale_px: float) -> float:
-    """Correlation of value noise along one axis, averaged over the lattice's phase."""
+    """Correlation of cubic B-spline noise along one axis, averaged over the lattice's phase."""
+    bell = BSpline.basis_element([-2, -1, 0, 1, 2], extrapolate=False)
+    nodes = np.arange(-3, 12)
     correlations = []
-    for phase in np.linspace(0, 1, 2001)[:-1]:
-        weights = []
-        for position in (phase, phase + lag_px / scale_px):
-            node = math.floor(position)
-            t = position - node
-            fade = 6 * t**5 - 15 * t**4 + 10 * t**3
-            row = np.zeros(8)
-            row[node], row[node + 1] = 1 - fade, fade
-            weights.append(row / np.linalg.norm(row))
-        correlations.append(weights[0] @ weights[1])
+    for phase in np.linspace(0, 1, 501)[:-1]:
+        near, far = (np.nan_to_num(bell(phase + d - nodes)) for d in (0, lag_px / scale_px))
+        correlations.append(near @ far / np.linalg.norm(near) / np.linalg.norm(far))
     return float(np.mean(correlations))
 
 
-@pytest.mark.parametrize("lag", [1, 3, 6, 12])
+@pytest.mark.parametrize("lag", [1, 3, 6, 16])
 def test_pattern_varies_over_the_asked_length(lag: int) -> None:
     made = make(
-        SAMPLES, (13, 13), background_max=10.0, background_variation=0.5, background_scale_px=6.0
+        SAMPLES, (17, 17), background_max=10.0, background_variation=0.5, background_scale_px=4.0
     )
     unit = as_normal(made.advance(1)[:, 0], 5.0, 15.0)
-    expected = lag_correlation(lag, 6.0)
-    assert (expected > 0.9) == (lag == 1)
-    assert (expected == 0.0) == (lag == 12)  # two lattice steps share no node
+    expected = lag_correlation(lag, 4.0)
+    assert expected == pytest.approx(math.exp(-(lag**2) / (4 * 4.0**2 / 3)), abs=0.03)
     # Averaging over the phase adds a little to the variance of the product.
     for a, b in ((unit[:, 0, 0], unit[:, lag, 0]), (unit[:, 0, 0], unit[:, 0, lag])):
         assert abs(np.mean(a * b) - expected) < SIGMAS * np.std(a * b) / math.sqrt(SAMPLES)
+
+
+def test_pattern_hides_its_lattice() -> None:
+    """Isotropic: as much correlation along a diagonal as along an axis over the same length."""
+    made = make(
+        SAMPLES, (17, 17), background_max=10.0, background_variation=0.5, background_scale_px=4.0
+    )
+    unit = as_normal(made.advance(1)[:, 0], 5.0, 15.0)
+    axis, diagonal = unit[:, 0, 5], (unit[:, 3, 4])  # both 5 px from the corner
+    products = unit[:, 0, 0] * (axis - diagonal)
+    assert abs(np.mean(products)) < SIGMAS * np.std(products) / math.sqrt(SAMPLES) + 0.02
+
+
+def test_variance_stays_over_time() -> None:
+    made = make(40_000, (1, 1), background_variation=0.0, background_correlation_frames=2.0)
+    unit = as_normal(made.advance(12)[:, -1, 0, 0], 10.0, 60.0)
+    assert abs(np.mean(unit**2) - 1) < SIGMAS * math.sqrt(2 / 40_000)
 
 
 def test_pattern_drifts_too() -> None:

@@ -119,6 +119,12 @@ def test_light_per_pixel_is_the_same_up_to_the_border(column: int) -> None:
     assert expected > 10
 
 
+def test_margin_reaches_as_far_as_the_psf() -> None:
+    psf = flat_psf()
+    assert Simulator(psf, camera(), SimulationConfig()).margin_px == psf.support_px / 2
+    assert Simulator(psf, camera(), SimulationConfig(margin_px=3.0)).margin_px == 3.0
+
+
 def test_without_margin_the_border_is_darker() -> None:
     config = SimulationConfig(
         density_min_per_um2=2.0, density_max_per_um2=2.0, background_min=0.0, background_max=0.0,
@@ -330,20 +336,21 @@ def test_molecules_of_a_movie_stay_on_consecutive_frames() -> None:
         assert np.ptp(truth.x_nm[rows]) == 0
 
 
-def test_drift_moves_the_truth_and_the_light() -> None:
+@pytest.mark.parametrize("z_drift", [200.0, -300.0])
+def test_drift_moves_the_truth_inside_the_z_range(z_drift: float) -> None:
     config = SimulationConfig(
         density_min_per_um2=3.0, density_max_per_um2=3.0, lifetime_frames=1000.0,
         background_min=0.0, background_max=0.0, flux_std=0.0,
     )  # fmt: skip
     simulator = Simulator(deep_psf(), camera(), config)
-    truth = joined(movie(simulator, 11, drift_nm=(500.0, -300.0, 200.0), chunk_frames=4))
+    truth = joined(movie(simulator, 11, drift_nm=(500.0, -300.0, z_drift), chunk_frames=4))
     assert truth.emitter_id is not None
     whole = [i for i in np.unique(truth.emitter_id) if np.sum(truth.emitter_id == i) == 11]
     assert len(whole) > 5
     for identity in whole:
         rows = truth.emitter_id == identity
         part = np.linspace(0, 1, 11)
-        for column, drift in ((truth.x_nm, 500), (truth.y_nm, -300), (truth.z_nm, 200)):
+        for column, drift in ((truth.x_nm, 500), (truth.y_nm, -300), (truth.z_nm, z_drift)):
             # float32 positions of 2000 nm
             np.testing.assert_allclose(column[rows] - column[rows][0], drift * part, atol=1e-3)
     assert truth.z_nm.min() >= -500.0

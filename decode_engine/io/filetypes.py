@@ -9,7 +9,7 @@ __all__ = ["FileType", "describe_file_type", "file_type"]
 
 FileType: TypeAlias = Literal[
     "tiff", "hdf5", "matlab", "npy", "npz", "zip", "image", "json", "yaml", "text", "microscope",
-    "raw", "folder", "empty", "unknown",
+    "raw", "spreadsheet", "folder", "empty", "unknown",
 ]  # fmt: skip
 
 _MAGIC: tuple[tuple[bytes, FileType], ...] = (
@@ -45,6 +45,7 @@ _WORDS: dict[FileType, str] = {
     "text": "a text file (a table, perhaps)",
     "microscope": "a microscope vendor's file",
     "raw": "a raw movie",
+    "spreadsheet": "a spreadsheet (save it as CSV)",
     "folder": "a folder",
     "empty": "an empty file",
     "unknown": "a file of unknown type",
@@ -62,8 +63,8 @@ def file_type(path: Path) -> FileType:
     suffix = path.suffix.lower()
     # A MATLAB v7.3 file is HDF5 behind a 512-byte text header that also begins with MATLAB.
     found = next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
-    if found == "zip" and suffix == ".npz":
-        return "npz"
+    if found == "zip" and suffix in (".npz", ".xlsx"):
+        return "npz" if suffix == ".npz" else "spreadsheet"
     if found is not None:
         return found
     if suffix in _SUFFIXES:

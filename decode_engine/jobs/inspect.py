@@ -14,7 +14,7 @@ from decode_engine.domain.calibration import Calibration
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.localizations import Emitters, Localizations
 from decode_engine.errors import InputError
-from decode_engine.io.calibrations import describe_calibration
+from decode_engine.io.calibrations import describe_calibration, is_calibration_file
 from decode_engine.io.cameras import read_camera
 from decode_engine.io.filetypes import FileType, describe_file_type, file_type
 from decode_engine.io.localizations import (
@@ -118,8 +118,8 @@ def _movie_lines(movie: FrameSource) -> list[str]:
     m = movie.metadata
     first = movie.read(0, 1)
     lines = [
-        f"movie ({m.kind}): {movie.n_frames} frames of {movie.width_px} x {movie.height_px} "
-        f"pixels, {movie.dtype.name}",
+        f"movie ({m.kind}): {_counted(movie.n_frames, 'frame')} of {movie.width_px} x "
+        f"{movie.height_px} pixels, {movie.dtype.name}",
         f"first frame: darkest {first.min():g}, median {np.median(first):g}, brightest "
         f"{first.max():g} ADU",
     ]
@@ -141,7 +141,16 @@ def _movie_lines(movie: FrameSource) -> list[str]:
     return lines + [f"note: {warning}" for warning in m.warnings]
 
 
+def _counted(n: int, word: str) -> str:
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"
+
+
 def _calibration(path: Path) -> Facts:
+    if file_type(path) == "hdf5" and not is_calibration_file(path):
+        raise InputError(
+            f"{path} is an HDF5 file, but neither localizations nor a calibration.",
+            hint="It may be the result of another program; export it from there as CSV.",
+        )
     report = describe_calibration(path)
     ranges = [entry.z_range_nm for entry in report.entries if entry.z_range_nm is not None]
     return {

@@ -61,12 +61,14 @@ def frame_facts(frame: Mapping[str, Any]) -> dict[str, Any]:
     pixel_um = number(frame.get("PixelSizeUm") or frame.get("PixelSize_um"))
     if pixel_um and pixel_um > 0:
         facts["pixel_size_x_nm"] = facts["pixel_size_y_nm"] = pixel_um * 1e3
-    if (exposure := number(frame.get("Exposure-ms") or frame.get("Exposure"))) and exposure > 0:
-        facts["exposure_ms"] = exposure
     roi = re.fullmatch(r"(\d+)-(\d+)-\d+-\d+", str(frame.get("ROI", "")))
     if roi:
         facts["roi_origin_px"] = (int(roi.group(1)), int(roi.group(2)))
     device = str(frame.get("Camera") or frame.get("Core-Camera") or "")
+    exposures = (frame.get(n) for n in ("Exposure-ms", "Exposure", f"{device}-Exposure"))
+    exposure = next((ms for text in exposures if (ms := number(text)) and ms > 0), None)
+    if exposure is not None:
+        facts["exposure_ms"] = exposure
     if device:
         named = frame.get(f"{device}-CameraName") or frame.get(f"{device}-Name") or device
         facts["camera"] = str(named)

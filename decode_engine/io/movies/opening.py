@@ -251,5 +251,12 @@ def _with_metadata_text(source: BaseSource, path: Path) -> BaseSource:
                 if f.name in facts and not getattr(source.metadata, f.name)
             }
             source._metadata = replace(source.metadata, **missing)
+            announced = missing.get("announced_frames", 0)
+            if announced > source.n_frames:
+                source._metadata = add_warnings(
+                    source.metadata,
+                    f"{source.path.name} holds {source.n_frames} frames of the {announced} that "
+                    f"{name} announces; {announced - source.n_frames} are missing.",
+                )
             break
     return source

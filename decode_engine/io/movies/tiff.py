@@ -17,6 +17,8 @@ from decode_engine.io.movies.tiff_pages import NOT_CONTIGUOUS, PageLayout, TiffP
 
 __all__ = ["PlaneSelection", "TiffSource", "fill_from", "select_planes"]
 
+_MOST_CHANNELS = 7  # of ImageJ's composite images
+
 
 class PlaneSelection:
     """Which planes of a stack are the frames of the movie: first, step and count."""
@@ -41,8 +43,10 @@ def select_planes(
     calls every plain stack "slices"). Several channels, or slices at several times, must be
     chosen by the caller.
     """
-    if axes is None or n_planes > axes.planes:  # the pages are the truth
-        axes = StackAxes(times=n_planes)
+    if n_planes == 1:  # one of many files; its notes are about all of them
+        return PlaneSelection(0, 1, 1)
+    if axes is None or n_planes > axes.planes or _mislabelled(axes):
+        axes = StackAxes(times=n_planes)  # the pages are the truth
     if axes.channels > 1 and channel is None:
         raise MovieError(
             f"{name} has {axes.channels} channels.",
@@ -65,6 +69,11 @@ def select_planes(
     step = strides[moving]
     present = max(0, -(-(n_planes - first) // step))
     return PlaneSelection(first, step, min(present, sizes[moving]))
+
+
+def _mislabelled(axes: StackAxes) -> bool:
+    """Whether "channels" are frames: some programs call the only axis of any stack so."""
+    return axes.channels > _MOST_CHANNELS and axes.slices == axes.times == 1
 
 
 def _chosen(index: int | None, size: int, what: str, name: str) -> int:

@@ -66,13 +66,12 @@ class MovieWriter:
         self._writer.write(
             self._checked(frames), shape=self._shape, dtype=np.uint16, **self._options
         )
-        if self.frames_written != self._shape[0]:
-            raise MovieError(
-                f"{self.frames_written} frames were written where {self._shape[0]} were announced."
-            )
 
     def _checked(self, frames: Iterable[NDArray[np.uint16]]) -> Iterator[NDArray[np.uint16]]:
+        announced = self._shape[0]
         for frame in frames:
+            if self.frames_written == announced:
+                raise MovieError(f"More frames came than the {announced} that were announced.")
             if frame.shape != self._shape[1:] or frame.dtype != np.uint16:
                 raise MovieError(
                     f"Frame {self.frames_written} is {frame.shape} {frame.dtype}, not "
@@ -80,6 +79,8 @@ class MovieWriter:
                 )
             self.frames_written += 1
             yield frame
+        if self.frames_written != announced:
+            raise MovieError(f"{self.frames_written} frames came, {announced} were announced.")
 
     def close(self) -> None:
         """Finish the file."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from typing import IO, Any
 
 from tqdm import tqdm
 
+from decode_engine.contract.checking import strict_json
 from decode_engine.contract.messages import (
     Event,
     EventBody,
@@ -93,7 +93,7 @@ class TerminalReporter:
 def print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
     """Print what a job returned: JSON, or one aligned line a value."""
     if as_json:
-        print(json.dumps(summary, allow_nan=True))
+        print(strict_json(summary))
         return
     width = max((len(k) for k in summary), default=0)
     for key, value in summary.items():

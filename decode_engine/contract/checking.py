@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import json
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -12,7 +14,7 @@ from pydantic.fields import FieldInfo
 from decode_engine.contract.base import Config
 from decode_engine.errors import ConfigError
 
-__all__ = ["known_keys", "nearest_key", "nested_model", "validate"]
+__all__ = ["known_keys", "nearest_key", "nested_model", "strict_json", "validate"]
 
 ModelType = TypeVar("ModelType", bound=Config)
 
@@ -71,3 +73,12 @@ def nested_model(info: FieldInfo) -> type[Config] | None:
     """Return the configuration class of a field that is itself a configuration."""
     annotation = info.annotation
     return annotation if isinstance(annotation, type) and issubclass(annotation, Config) else None
+
+
+def strict_json(values: Mapping[str, Any], indent: int | None = None) -> str:
+    """Return valid JSON: a number that does not exist (NaN, infinity) becomes null."""
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in values.items()
+    }
+    return json.dumps(finite, indent=indent, allow_nan=False)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
+from decode_engine.contract.checking import strict_json
 from decode_engine.contract.configs import EvaluateConfig, LocalizeConfig, RenderConfig
 from decode_engine.contract.jobs import EvaluateSpec, ExampleSpec, LocalizeSpec, RenderSpec
 from decode_engine.contract.messages import EventBody, StageEvent
@@ -78,7 +78,7 @@ def _evaluate(spec: ExampleSpec, results: dict[str, Path], context: JobContext) 
     )
     scores = evaluate.run(job, _part(context))
     with atomic_path(results["scores"], overwrite=spec.overwrite) as temporary:
-        temporary.write_text(json.dumps(scores, indent=2))
+        temporary.write_text(strict_json(scores, indent=2))
     context.artifact("scores", str(results["scores"]))
     return scores
 

@@ -216,6 +216,11 @@ def _summary(trainer: Trainer) -> dict[str, Any]:
     return {
         "steps": progress.step,
         "elapsed_s": progress.elapsed_s,
+        "cpu_s": progress.cpu_s,
         "best_step": progress.best_step,
-        **{name: value for name, value in metrics.items() if name not in ("step", "elapsed_s")},
+        **{
+            name: value
+            for name, value in metrics.items()
+            if name not in ("step", "elapsed_s", "cpu_s")
+        },
     }

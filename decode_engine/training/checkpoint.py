@@ -42,6 +42,8 @@ class Progress:
     validations, validations_without_gain : int
     best_score, best_step :
         None and 0 until something was found in the validation set.
+    cpu_s : float
+        Processor time of all threads in ``elapsed_s``.
     simulation_s : float
         Part of ``elapsed_s``.
     history : list of dict
@@ -59,6 +61,7 @@ class Progress:
     validations_without_gain: int = 0
     best_score: float | None = None
     best_step: int = 0
+    cpu_s: float = 0.0
     simulation_s: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
 

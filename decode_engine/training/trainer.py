@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,11 @@ class TrainingContext(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingParts:
-    """What a training is made of; ``workers`` is the number of threads (`GradientWorkers`)."""
+    """What a training is made of.
+
+    ``workers`` is the number of threads (`GradientWorkers`); ``cpu_clock`` tells the processor
+    time of all of them, for the record.
+    """
 
     network: LocalizationNetwork
     stream: TrainingStream
@@ -75,6 +80,7 @@ class TrainingParts:
     scaling: NetworkScaling
     folder: Path
     workers: int = 1
+    cpu_clock: Callable[[], float] = time.process_time
 
 
 class Trainer:
@@ -156,11 +162,7 @@ class Trainer:
         try:
             while not self._finished():
                 self._context.check()
-                began = self._context.clock()
-                self._step()
-                if self._validation_due():
-                    self._validate()
-                self.progress.elapsed_s += self._context.clock() - began
+                self._timed_step()
                 self._report()
             if self._validated_step() != self.progress.step:
                 self._validate()
@@ -204,6 +206,14 @@ class Trainer:
         if patience is not None and progress.validations_without_gain >= patience:
             return True
         return self._budget.fraction(progress.step, progress.elapsed_s) >= 1.0
+
+    def _timed_step(self) -> None:
+        began, cpu_began = self._context.clock(), self._parts.cpu_clock()
+        self._step()
+        if self._validation_due():
+            self._validate()
+        self.progress.elapsed_s += self._context.clock() - began
+        self.progress.cpu_s += self._parts.cpu_clock() - cpu_began
 
     def _step(self) -> None:
         """Draw a batch and update the weights, unless loss or gradient is not finite."""
@@ -277,8 +287,8 @@ class Trainer:
         result = self._parts.validator.validate(self._average.network)
         progress = self.progress
         progress.validations += 1
-        entry = {"step": float(progress.step), "elapsed_s": progress.elapsed_s, **result.metrics}
-        progress.history.append(entry)
+        times = {"elapsed_s": progress.elapsed_s, "cpu_s": progress.cpu_s}
+        progress.history.append({"step": float(progress.step), **times, **result.metrics})
         self._context.metric(progress.step, result.metrics)
         was_good = any(e["validation_loss"] < self.blind_loss for e in progress.history)
         if not math.isfinite(result.loss) or (was_good and result.loss > self.blind_loss):

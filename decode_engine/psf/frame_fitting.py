@@ -125,8 +125,8 @@ class FrameFitter:
         self, frame: Tensor, windows: Windows, fits: MleResult, flags: Tensor
     ) -> Localizations:
         grid = self._grid
-        x_px = windows.center_x_px.double().cpu() + fits.x_px.double().cpu()
-        y_px = windows.center_y_px.double().cpu() + fits.y_px.double().cpu()
+        x_px = windows.center_x_px.cpu().double() + fits.x_px.cpu().double()
+        y_px = windows.center_y_px.cpu().double() + fits.y_px.cpu().double()
         columns: dict[str, NDArray[Any]] = {
             "frame": _numpy(frame).astype(np.int32),
             "x_nm": _numpy(grid.x_to_nm(x_px)),

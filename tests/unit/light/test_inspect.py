@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from decode_engine.contract.jobs import ExportSpec, InspectSpec
+from decode_engine.contract.messages import EventBody, FinishedEvent, LogEvent
+from decode_engine.domain.calibration import Calibration, GaussianPsf
+from decode_engine.domain.localizations import Emitters, Localizations
+from decode_engine.errors import EngineError, InputError, OutputError
+from decode_engine.io.calibrations import write_calibration
+from decode_engine.io.localizations import (
+    LocalizationMetadata,
+    LocalizationWriter,
+    write_localizations,
+)
+from decode_engine.io.movies import write_movie
+from decode_engine.io.tables import read_localizations_csv, write_emitters_csv
+from decode_engine.jobs import export, inspect
+from decode_engine.jobs.context import JobContext
+
+COLUMNS = ("x_nm", "y_nm", "z_nm", "photons", "background")
+METADATA = LocalizationMetadata(
+    movie_paths=("movie.tif",), width_px=64, height_px=48, pixel_size_x_nm=100.0,
+    pixel_size_y_nm=110.0, frame_stop=20, method="localize", model_id="ab" * 32,
+    notes=("the movie was cut off",),
+)  # fmt: skip
+
+
+def table(n: int = 5) -> Localizations:
+    columns = {name: np.linspace(1, 2, n, dtype=np.float32) for name in COLUMNS}
+    return Localizations(frame=np.arange(n), sigma_x_nm=np.ones(n, np.float32), **columns)
+
+
+def look(path: Path) -> dict[str, Any]:
+    facts = inspect.run(InspectSpec(file=str(path)), JobContext())
+    FinishedEvent(reason="completed", summary=facts)  # what the protocol can carry
+    assert facts["path"] == str(path)
+    assert all(isinstance(line, str) for line in facts["lines"])
+    return facts
+
+
+def test_movie(tmp_path: Path) -> None:
+    frames = np.full((3, 6, 8), 120, np.uint16)
+    write_movie(tmp_path / "m.tif", iter(frames), frames.shape, pixel_size_x_nm=100)
+    facts = look(tmp_path / "m.tif")
+    assert facts["kind"] == "movie"
+    assert (facts["n_frames"], facts["width_px"], facts["height_px"]) == (3, 8, 6)
+    assert facts["pixel_size_x_nm"] == pytest.approx(100)
+    assert "3 frames of 8 x 6 pixels, uint16" in facts["lines"][0]
+    assert "median 120" in facts["lines"][1]
+
+
+def test_cut_movie_says_so(tmp_path: Path) -> None:
+    frames = np.full((9, 6, 8), 120, np.uint16)
+    write_movie(tmp_path / "m.tif", iter(frames), frames.shape, pixel_size_x_nm=100)
+    content = (tmp_path / "m.tif").read_bytes()
+    (tmp_path / "m.tif").write_bytes(content[: content.find(frames[0].tobytes()) + 5 * 96 + 7])
+    facts = look(tmp_path / "m.tif")
+    assert facts["n_frames"] == 5
+    assert "4 are missing" in facts["warnings"][0]
+    assert any(line.startswith("note:") and "4 are missing" in line for line in facts["lines"])
+
+
+def test_calibration(tmp_path: Path) -> None:
+    psf = GaussianPsf(sigma0_x_nm=130, sigma0_y_nm=140, depth_nm=400, z_min_nm=-500, z_max_nm=600)
+    calibration = Calibration(psf=psf, pixel_size_x_nm=100.0, pixel_size_y_nm=100.0)
+    write_calibration(calibration, tmp_path / "c.h5", overwrite=False)
+    facts = look(tmp_path / "c.h5")
+    assert facts["kind"] == "calibration"
+    assert facts["z_range_nm"] == [-500.0, 600.0]
+
+
+def test_camera(tmp_path: Path) -> None:
+    camera = {"kind": "emccd", "pixel_size_x_nm": 120.0, "em_gain": 100, "read_noise_e": 30.0}
+    (tmp_path / "c.json").write_text(json.dumps(camera))
+    facts = look(tmp_path / "c.json")
+    assert (facts["kind"], facts["format"], facts["em_gain"]) == ("camera", "emccd", 100)
+    assert any("EM gain 100" in line for line in facts["lines"])
+
+
+def test_finished_and_unfinished_localizations(tmp_path: Path) -> None:
+    write_localizations(tmp_path / "l.h5", table(), METADATA)
+    facts = look(tmp_path / "l.h5")
+    assert (facts["kind"], facts["n_rows"], facts["complete"]) == ("localizations", 5, True)
+    assert (facts["first_frame"], facts["last_frame"]) == (0, 4)
+    assert "note: the movie was cut off" in facts["lines"]
+    with LocalizationWriter.create(tmp_path / "k.h5", METADATA) as writer:
+        writer.append(table(), frames_done=8)
+    facts = look(tmp_path / "k.partial")
+    assert facts["complete"] is False
+    assert "unfinished, 8 of 20 frames done" in facts["lines"][0]
+
+
+def test_table_of_localizations_and_of_truth(tmp_path: Path) -> None:
+    truth = Emitters(frame=np.arange(4), **{n: np.ones(4, np.float32) for n in COLUMNS})
+    write_emitters_csv(tmp_path / "truth.csv", truth)
+    facts = look(tmp_path / "truth.csv")
+    assert (facts["kind"], facts["n_rows"], facts["last_frame"]) == ("emitters", 4, 3)
+    write_localizations(tmp_path / "l.h5", table(), METADATA)
+    spec = ExportSpec(localizations=str(tmp_path / "l.h5"), out=str(tmp_path / "l.csv"))
+    export.run(spec, JobContext())
+    facts = look(tmp_path / "l.csv")
+    assert (facts["kind"], facts["n_rows"]) == ("localizations", 5)
+
+
+def test_table_without_rows(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("frame,x_nm,y_nm,z_nm,photons,extra\n")
+    facts = look(tmp_path / "t.csv")
+    assert (facts["n_rows"], facts["first_frame"]) == (0, None)
+    assert facts["lines"][-1] == "note: columns that are not used: extra"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [
+        ("a.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "a picture"),
+        ("a.txt", b"hello\n", "without the columns"),
+        ("a.tif", b"", "is empty"),
+        ("a.nd2", b"\xda\xce\xbe\x0a" + b"\0" * 40, "vendor's file"),
+        ("a.bin", bytes(range(128, 256)), "unknown type"),
+        ("a.mat", b"MATLAB 5.0 MAT-file".ljust(200), "a.mat"),
+        ("a.xlsx", b"PK\x03\x04" + b"\0" * 40, "a spreadsheet"),
+    ],
+)
+def test_what_cannot_be_used(tmp_path: Path, name: str, content: bytes, word: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError) as caught:
+        inspect.run(InspectSpec(file=str(tmp_path / name)), JobContext())
+    assert word in caught.value.message
+    assert caught.value.hint
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        inspect.run(InspectSpec(file=str(tmp_path / "none")), JobContext())
+
+
+def test_export(tmp_path: Path) -> None:
+    write_localizations(tmp_path / "l.h5", table(), METADATA)
+    spec = ExportSpec(localizations=str(tmp_path / "l.h5"), out=str(tmp_path / "l.csv"))
+    events: list[EventBody] = []
+    summary = export.run(spec, JobContext(emit=events.append))
+    assert summary["n_localizations"] == 5
+    assert summary["columns"] == list(table().columns())
+    found = read_localizations_csv(tmp_path / "l.csv")
+    np.testing.assert_allclose(found.x_nm, table().x_nm, atol=5e-4)
+    with pytest.raises(OutputError, match="exists already"):
+        export.run(spec, JobContext())
+
+
+def test_export_of_an_unfinished_result_warns(tmp_path: Path) -> None:
+    with LocalizationWriter.create(tmp_path / "l.h5", METADATA) as writer:
+        writer.append(table(), frames_done=8)
+    events: list[EventBody] = []
+    spec = ExportSpec(localizations=str(tmp_path / "l.partial"), out=str(tmp_path / "l.csv"))
+    export.run(spec, JobContext(emit=events.append))
+    (warning,) = [e for e in events if isinstance(e, LogEvent)]
+    assert "8 of 20 frames" in warning.text
+
+
+def test_real_files_are_told_apart(shared_data: Path) -> None:
+    expected = {
+        "calibrations/smap_made_real_bead_small_3dcal.mat": "calibration",
+        "calibrations/SMAP_cal_3DAcal.mat": "calibration",
+        "raw_movies/Locan_images.tif": "movie",
+        "raw_movies/storm-analysis_sCMOS_sample.dax": "movie",
+        "camera_metadata/bstore_Cos7_A647_WF1_MMStack_Pos0.ome.tif": "movie",
+    }
+    for name, kind in expected.items():
+        assert look(shared_data / name)["kind"] == kind
+    for name in (
+        "calibrations/SMAP_3Daberrationcorrection_v5.mat",
+        "calibrations/SMAP_3Daberrationcorrection_v73.mat",
+        "loc_tables/picasso_egfr_mols.hdf5",
+        "loc_tables/Locan_decode_dstorm_data.h5",
+        "loc_tables/SMAP_cme_2um_site_uncorrected_sml.csv",
+        "loc_tables/challenge2013_BundledTubulin_GT.xlsx",
+        "loc_tables/picasso_egfr_mols.yaml",
+    ):
+        with pytest.raises(EngineError) as caught:
+            look(shared_data / name)
+        assert caught.value.exit_code == 2
+        assert caught.value.hint

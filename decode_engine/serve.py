@@ -64,7 +64,7 @@ def _claim_standard_output() -> BinaryIO:
 
 
 def _devices() -> list[str]:
-    from decode_engine.inference.devices import available_devices
+    from decode_engine.network.device import available_devices
 
     return available_devices()
 

@@ -14,7 +14,6 @@ from decode_engine.contract.configs import LocalizeConfig
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.geometry import Roi
 from decode_engine.errors import CameraError, ConfigError, MismatchError
-from decode_engine.inference.devices import choose_device
 from decode_engine.inference.predictor import Predictor, PredictorOptions
 from decode_engine.io.calibrations import read_calibration
 from decode_engine.io.cameras import read_camera
@@ -22,6 +21,7 @@ from decode_engine.io.models import ModelBundle, read_model, require_match
 from decode_engine.io.movies import FrameSource
 from decode_engine.jobs.context import JobContext
 from decode_engine.network.bundle import network_from_bundle, scaling_from_bundle
+from decode_engine.network.device import choose_device
 from decode_engine.network.scaling import z_limits_nm
 
 __all__ = ["Setup", "camera_record", "check_movie", "frame_range", "prepare", "region_of"]

@@ -119,6 +119,17 @@ def test_pattern_hides_its_lattice() -> None:
     assert abs(np.mean(products)) < SIGMAS * np.std(products) / math.sqrt(SAMPLES) + 0.02
 
 
+def test_pattern_is_smooth() -> None:
+    made = make(
+        50, (120, 120), background_max=10.0, background_variation=0.5, background_scale_px=100.0
+    )
+    unit = as_normal(made.advance(1)[:, 0], 5.0, 15.0)
+    slope = 1 / (0.816 * 100)  # standard deviation of a Gaussian-correlated field's slope
+    for axis in (1, 2):
+        # 700,000 values, but only a few hundred independent ones: 7 standard deviations.
+        assert np.max(np.abs(np.diff(unit, axis=axis))) < 7 * slope
+
+
 def test_variance_stays_over_time() -> None:
     made = make(40_000, (1, 1), background_variation=0.0, background_correlation_frames=2.0)
     unit = as_normal(made.advance(12)[:, -1, 0, 0], 10.0, 60.0)

@@ -373,6 +373,22 @@ def test_drift_carries_the_image_along() -> None:
     assert np.max(still) > 50
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_drift_leaves_no_empty_margin(axis: int, sign: float) -> None:
+    config = SimulationConfig(density_min_per_um2=3.0, density_max_per_um2=3.0, lifetime_frames=0.5)
+    drift = (sign * 2000.0, 0.0, 0.0) if axis == 0 else (0.0, sign * 2000.0, 0.0)
+    truth = joined(movie(Simulator(flat_psf(), camera(), config), 200, drift_nm=drift))
+    late = truth.frame >= 150
+    position = (truth.x_nm, truth.y_nm)[axis][late]
+    width_nm, other_um = ((3000.0, 2.0), (2000.0, 3.0))[axis]
+    # A molecule is in 1.5 frames on average, so counts spread at most twice as much as
+    # Poisson numbers.
+    expected = 50 * 3.0 * 0.5 * other_um
+    for edge in (position < 450.0, position >= width_nm - 550.0):
+        assert abs(np.sum(edge) - expected) < SIGMAS * math.sqrt(2 * expected)
+
+
 def test_drift_beyond_the_z_range_is_refused() -> None:
     simulator = Simulator(deep_psf(), camera(), SimulationConfig())
     with pytest.raises(ConfigError, match="1300 nm along z"):

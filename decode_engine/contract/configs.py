@@ -132,10 +132,15 @@ class TrainingConfig(Config):
     context_frames: Literal[1, 3] = setting(3, "Frames seen at once: 3 (t-1, t, t+1) or 1.")
     simulation: SimulationConfig = SimulationConfig()
     patch_px: int = setting(40, "Width and height of training frames.", unit="px", ge=16, le=256)
-    batch_size: int = setting(16, "Samples per step.", ge=1)
+    batch_size: int = setting(8, "Samples per step.", ge=1)
     steps: int | None = setting(None, "Stop after this many steps.", ge=1)
-    minutes: float | None = setting(None, "Stop after this time.", unit="min", gt=0)
-    learning_rate: float = setting(6e-4, "Highest learning rate.", gt=0)
+    minutes: float | None = setting(
+        None,
+        "Stop after this time; 60 minutes when neither steps nor a time are given.",
+        unit="min",
+        gt=0,
+    )
+    learning_rate: float = setting(1e-3, "Highest learning rate.", gt=0)
     weight_decay: float = setting(0.1, "AdamW weight decay (weights of convolutions only).", ge=0)
     warmup_fraction: float = setting(0.02, "Part of the run in which the rate rises.", ge=0, lt=1)
     final_learning_rate_fraction: float = setting(0.02, "Last rate relative to the highest.", gt=0)

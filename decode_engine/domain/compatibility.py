@@ -6,7 +6,7 @@ from decode_engine.domain.calibration import Calibration
 from decode_engine.domain.camera import CameraModel
 from decode_engine.errors import MismatchError
 
-__all__ = ["differs_in_mirroring", "require_same_pixel_size"]
+__all__ = ["differs_in_mirroring", "require_same_mirroring", "require_same_pixel_size"]
 
 _RELATIVE_TOLERANCE = 0.01  # files round pixel sizes; one percent widens a PSF unnoticeably
 
@@ -30,3 +30,14 @@ def require_same_pixel_size(calibration: Calibration, camera: CameraModel) -> No
 def differs_in_mirroring(calibration: Calibration, camera: CameraModel) -> bool:
     """Return whether one of the two is known to be mirrored and the other not."""
     return calibration.em_mirrored is not None and calibration.em_mirrored != camera.em_mirrored
+
+
+def require_same_mirroring(calibration: Calibration, camera: CameraModel) -> None:
+    """Raise `MismatchError` if one of the two is known to be mirrored and the other not."""
+    if differs_in_mirroring(calibration, camera):
+        mirrored, plain = ("calibration", "camera")[:: 1 if calibration.em_mirrored else -1]
+        raise MismatchError(
+            f"The {mirrored} is mirrored as EM frames are, the {plain} is not.",
+            hint="Use a calibration that was recorded with this read-out, or correct em_mirrored "
+            "in the camera file.",
+        )

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import platform
+import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from decode_engine import __version__
 from decode_engine.contract.jobs import TrainSpec
-from decode_engine.domain.calibration import Calibration
-from decode_engine.domain.camera import CameraModel
-from decode_engine.errors import CancelledError, OutputError
+from decode_engine.contract.messages import EventBody, MetricEvent
+from decode_engine.domain.compatibility import require_same_mirroring, require_same_pixel_size
+from decode_engine.errors import CancelledError, DivergedError, OutputError
 from decode_engine.inference.peaks import extract_peaks
 from decode_engine.io.atomic import require_output
-from decode_engine.io.calibrations import read_calibration
+from decode_engine.io.calibrations import PixelSize, read_calibration
 from decode_engine.io.cameras import read_camera
 from decode_engine.io.checkpoints import read_latest_checkpoint, remove_checkpoints
+from decode_engine.io.history import HistoryWriter
+from decode_engine.io.locking import FileLock
 from decode_engine.io.models import ModelBundle, read_model, write_model
 from decode_engine.jobs.context import JobContext
+from decode_engine.jobs.train_record import (
+    TrainInputs,
+    machine,
+    summary,
+    training_record,
+    write_job_record,
+)
 from decode_engine.network.base import LocalizationNetwork
 from decode_engine.network.bundle import warm_start
-from decode_engine.network.device import autocast_dtype, choose_device
+from decode_engine.network.device import choose_device
 from decode_engine.network.output import NetworkOutput
 from decode_engine.network.registry import build_network
 from decode_engine.network.scaling import NetworkScaling
@@ -39,26 +46,22 @@ __all__ = ["run", "training_folder"]
 
 
 _BEST = "best.decode"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Inputs:
-    calibration: Calibration
-    camera: CameraModel
-    parent: ModelBundle | None
-    device: torch.device
+_JOB = "job.json"
+_HISTORY = "history.jsonl"
 
 
 def training_folder(out: Path) -> Path:
-    """Return the folder of an unfinished training's checkpoints."""
+    """Return the run folder of a training; see `run`."""
     return out.with_name(out.name + ".training")
 
 
 def run(spec: TrainSpec, context: JobContext) -> dict[str, Any]:
     """Train a network and write its bundle to ``spec.out``.
 
-    While it trains, checkpoints lie in the folder ``<out>.training``, from which
-    ``spec.resume`` goes on after a kill or a cancel; it is removed at the end.
+    The run folder ``<out>.training`` holds ``job.json`` (what was asked, from which files, with
+    which versions, where) and ``history.jsonl`` (all metrics), which stay; checkpoints, from
+    which ``spec.resume`` goes on after a kill or a cancel, until the training is finished; and
+    after a cancel or a divergence ``best.decode``, the best model until then.
 
     Returns
     -------
@@ -69,35 +72,54 @@ def run(spec: TrainSpec, context: JobContext) -> dict[str, Any]:
     out = Path(spec.out)
     require_output(out, overwrite=spec.overwrite)
     folder = training_folder(out)
-    _prepare_folder(folder, spec)
-    context.stage("Reading calibration and camera")
-    inputs = _read(spec)
-    context.stage("Preparing the simulation")
-    with _worker_threads(spec, inputs.device) as workers:
-        parts = _parts(spec, inputs, folder, workers)
-        trainer = Trainer(parts, spec.config, context, resume=spec.resume)
-        _train(trainer, lambda: _bundle(spec, inputs, parts, trainer), context)
-    bundle = _bundle(spec, inputs, parts, trainer)
-    write_model(bundle, out, overwrite=spec.overwrite)
-    context.artifact("model", str(out))
-    remove_checkpoints(folder)
-    (folder / _BEST).unlink(missing_ok=True)
-    if not any(folder.iterdir()):
-        folder.rmdir()
-    return {"model": str(out), "model_id": bundle.model_id, **_summary(trainer)}
+    with _own(folder):
+        step = _unfinished_step(folder, spec, context)
+        context.stage("Reading calibration and camera")
+        inputs = _read(spec)
+        context.stage("Preparing the simulation")
+        with _worker_threads(spec, inputs.device) as workers:
+            parts = _parts(spec, inputs, folder, workers)
+            context.check()
+            recorded = _with_history(context, HistoryWriter(folder / _HISTORY, step))
+            trainer = Trainer(parts, spec.config, recorded, resume=spec.resume)
+            if step == 0:
+                write_job_record(folder / _JOB, spec, inputs, parts.machine)
+            _train(trainer, lambda: _bundle(spec, inputs, parts, trainer), recorded)
+        bundle = _bundle(spec, inputs, parts, trainer)
+        write_model(bundle, out, overwrite=spec.overwrite)
+        context.artifact("model", str(out))
+        remove_checkpoints(folder)
+        (folder / _BEST).unlink(missing_ok=True)
+    return {"model": str(out), "model_id": bundle.model_id, **summary(trainer.progress)}
 
 
 def _train(trainer: Trainer, bundle: Callable[[], ModelBundle], context: JobContext) -> None:
-    """Run the training; a cancelled one leaves its best model beside its checkpoints."""
+    """Run the training; one that is cut short leaves its best model beside its checkpoints."""
     context.stage("Training")
     try:
         trainer.run()
-    except CancelledError:
+    except (CancelledError, DivergedError):
         if trainer.progress.best_score is not None:
             best = trainer.folder / _BEST
             write_model(bundle(), best, overwrite=True)
             context.artifact("model", str(best))
         raise
+
+
+@contextmanager
+def _own(folder: Path) -> Iterator[None]:
+    """Make the run folder and keep other processes out of it."""
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock_path = folder / "lock"
+    lock = FileLock(lock_path)
+    try:
+        yield
+    finally:
+        lock.release()
+        lock_path.unlink(missing_ok=True)
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
 
 
 @contextmanager
@@ -116,29 +138,54 @@ def _worker_threads(spec: TrainSpec, device: torch.device) -> Iterator[int]:
         torch.set_num_threads(threads)
 
 
-def _prepare_folder(folder: Path, spec: TrainSpec) -> None:
-    unfinished = folder.is_dir() and read_latest_checkpoint(folder) is not None
-    if unfinished and not spec.resume:
-        if not spec.overwrite:
-            raise OutputError(
-                f"An unfinished training lies in {folder}.",
-                hint="Resume it, allow overwriting, or choose another name.",
-            )
-        remove_checkpoints(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+def _unfinished_step(folder: Path, spec: TrainSpec, context: JobContext) -> int:
+    """Return the step from which the training goes on; 0 for one that begins."""
+    checkpoint = read_latest_checkpoint(folder)
+    if checkpoint is not None and spec.resume:
+        return checkpoint.step
+    if checkpoint is not None and not spec.overwrite:
+        raise OutputError(
+            f"An unfinished training lies in {folder}.",
+            hint="Resume it, allow overwriting, or choose another name.",
+        )
+    if spec.resume:
+        context.log("There is no checkpoint to go on from; the training starts anew.")
+    remove_checkpoints(folder)
+    for name in (_JOB, _HISTORY, _BEST):
+        (folder / name).unlink(missing_ok=True)
+    return 0
 
 
-def _read(spec: TrainSpec) -> _Inputs:
-    calibration = read_calibration(Path(spec.calibration), region=spec.region, channel=spec.channel)
-    return _Inputs(
+def _with_history(context: JobContext, history: HistoryWriter) -> JobContext:
+    """Return a context that also writes all metrics down."""
+
+    def emit(event: EventBody) -> None:
+        if isinstance(event, MetricEvent):
+            history.append(event.step, event.values)
+        context.emit(event)
+
+    return dataclasses.replace(context, emit=emit)
+
+
+def _read(spec: TrainSpec) -> TrainInputs:
+    camera = read_camera(Path(spec.camera))
+    calibration = read_calibration(
+        Path(spec.calibration),
+        region=spec.region,
+        channel=spec.channel,
+        pixel_size=PixelSize(x_nm=camera.pixel_size_x_nm, y_nm=camera.pixel_size_y_nm),
+    )
+    require_same_pixel_size(calibration, camera)
+    require_same_mirroring(calibration, camera)
+    return TrainInputs(
         calibration=calibration,
-        camera=read_camera(Path(spec.camera)),
+        camera=camera,
         parent=read_model(Path(spec.init)) if spec.init is not None else None,
         device=choose_device(spec.device),
     )
 
 
-def _parts(spec: TrainSpec, inputs: _Inputs, folder: Path, workers: int) -> TrainingParts:
+def _parts(spec: TrainSpec, inputs: TrainInputs, folder: Path, workers: int) -> TrainingParts:
     config, camera, device = spec.config, inputs.camera, inputs.device
     psf = psf_from_calibration(
         inputs.calibration,
@@ -146,20 +193,23 @@ def _parts(spec: TrainSpec, inputs: _Inputs, folder: Path, workers: int) -> Trai
         pixel_size_y_nm=camera.pixel_size_y_nm,
         device=device,
     )
+    network = _network(spec, inputs)
     simulator = Simulator(psf, camera, config.simulation, device=device)
     scaling = NetworkScaling.from_simulation(config.simulation, inputs.calibration)
     generator = named_generator(config.seed, "training", device)
     return TrainingParts(
-        network=_network(spec, inputs),
+        network=network,
         stream=TrainingStream(simulator, config, scaling, generator),
         validator=Validator(simulator, psf, camera, scaling, _extract, config=config),
         scaling=scaling,
         folder=folder,
         workers=workers,
+        inputs=inputs.identities(),
+        machine=machine(config, inputs, workers),
     )
 
 
-def _network(spec: TrainSpec, inputs: _Inputs) -> LocalizationNetwork:
+def _network(spec: TrainSpec, inputs: TrainInputs) -> LocalizationNetwork:
     config = spec.config
     network = build_network(
         config.network,
@@ -179,7 +229,7 @@ def _extract(
 
 
 def _bundle(
-    spec: TrainSpec, inputs: _Inputs, parts: TrainingParts, trainer: Trainer
+    spec: TrainSpec, inputs: TrainInputs, parts: TrainingParts, trainer: Trainer
 ) -> ModelBundle:
     return ModelBundle(
         network=spec.config.network,
@@ -187,40 +237,7 @@ def _bundle(
         weights={name.removeprefix("best/"): array for name, array in trainer.best.items()},
         scaling=parts.scaling.to_dict(),
         training_config=spec.config,
-        training_record=_record(spec, inputs, trainer),
+        training_record=training_record(spec, inputs, parts.machine, trainer.progress),
         calibration=inputs.calibration,
         camera=inputs.camera,
     )
-
-
-def _record(spec: TrainSpec, inputs: _Inputs, trainer: Trainer) -> dict[str, Any]:
-    progress, device = trainer.progress, inputs.device
-    precision = autocast_dtype(device, spec.config.precision)
-    return {
-        "engine_version": __version__,
-        "torch_version": torch.__version__,
-        "python_version": platform.python_version(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "workers": trainer.workers,
-        "precision": "fp32" if precision is None else "bf16",
-        "parent_model_id": None if inputs.parent is None else inputs.parent.model_id,
-        "samples": progress.step * spec.config.batch_size,
-        **progress.to_dict(),
-    }
-
-
-def _summary(trainer: Trainer) -> dict[str, Any]:
-    progress = trainer.progress
-    best = [entry for entry in progress.history if entry["step"] == progress.best_step]
-    metrics = best[-1] if best else {}
-    return {
-        "steps": progress.step,
-        "elapsed_s": progress.elapsed_s,
-        "cpu_s": progress.cpu_s,
-        "best_step": progress.best_step,
-        **{
-            name: value
-            for name, value in metrics.items()
-            if name not in ("step", "elapsed_s", "cpu_s")
-        },
-    }

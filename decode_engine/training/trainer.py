@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from pydantic import ValidationError
 from torch.nn.utils import clip_grad_norm_
 
 from decode_engine.contract.configs import TrainingConfig
-from decode_engine.errors import CancelledError, ConfigError, DivergedError
+from decode_engine.errors import (
+    CancelledError,
+    ConfigError,
+    DivergedError,
+    InputError,
+    MismatchError,
+)
 from decode_engine.io.checkpoints import Checkpoint, read_latest_checkpoint, write_checkpoint
 from decode_engine.network.base import LocalizationNetwork
 from decode_engine.network.device import autocast_dtype
@@ -37,6 +44,7 @@ _VALIDATIONS_PER_RUN = 20
 _SKIPS_BEFORE_ROLLBACK = 5
 _MAX_ROLLBACKS = 4
 _METRIC_EVERY_S = 5.0
+_CHECKSUM_LENGTH = 64
 
 
 class TrainingContext(Protocol):
@@ -70,8 +78,20 @@ class TrainingContext(Protocol):
 class TrainingParts:
     """What a training is made of.
 
-    ``workers`` is the number of threads (`GradientWorkers`); ``cpu_clock`` tells the processor
-    time of all of them, for the record.
+    Attributes
+    ----------
+    network, stream, validator, scaling
+    folder : Path
+        Of the checkpoints.
+    workers : int
+        Threads (`GradientWorkers`).
+    cpu_clock : callable
+        Processor time of all threads, for the record.
+    inputs : mapping
+        Identities by name of what the run is made from (calibration, camera, ...); an unfinished
+        run of other ones is not resumed.
+    machine : mapping
+        What changes rounding (threads, versions, ...); resuming with other ones is warned about.
     """
 
     network: LocalizationNetwork
@@ -81,6 +101,8 @@ class TrainingParts:
     folder: Path
     workers: int = 1
     cpu_clock: Callable[[], float] = time.process_time
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)
 
 
 class Trainer:
@@ -160,9 +182,13 @@ class Trainer:
             When the loss could not be kept finite.
         """
         try:
+            if self._validation_due():  # a cancel came in the middle of it
+                self._timed(self._validate)
             while not self._finished():
                 self._context.check()
-                self._timed_step()
+                self._timed(self._step)
+                if self._validation_due():
+                    self._timed(self._validate)
                 self._report()
             if self._validated_step() != self.progress.step:
                 self._validate()
@@ -182,6 +208,8 @@ class Trainer:
         record = {
             "config": self._config.model_dump(mode="json"),
             "progress": self.progress.to_dict(),
+            "inputs": dict(self._parts.inputs),
+            "machine": dict(self._parts.machine),
         }
         write_checkpoint(
             Checkpoint(step=self.progress.step, arrays=arrays, record=record), self.folder
@@ -192,14 +220,22 @@ class Trainer:
         checkpoint = read_latest_checkpoint(self.folder)
         if checkpoint is None:
             return
-        _require_same_run(checkpoint.record["config"], self._config)
-        arrays = checkpoint.arrays
+        record, arrays = checkpoint.record, checkpoint.arrays
+        _require_same_run(record, self._config, self._parts.inputs)
+        machine = self._parts.machine
+        changed = _differences(record.get("machine", machine), machine)
+        if changed:
+            self._context.log(
+                f"The unfinished training was started on another machine: {', '.join(changed)}. "
+                "It goes on, but rounding differs from that of an uninterrupted run.",
+                "warning",
+            )
         load_weights(self.network, arrays, "weights")
         load_weights(self._average.network, arrays, "average")
         load_moments(self.network, self._optimizer, arrays)
         self.best = {name: a for name, a in arrays.items() if name.startswith("best/")}
         self._parts.stream.restore(torch.from_numpy(arrays["stream"]))
-        self.progress = Progress.from_dict(checkpoint.record["progress"])
+        self.progress = Progress.from_dict(record["progress"])
 
     def _finished(self) -> bool:
         progress, patience = self.progress, self._config.patience
@@ -207,11 +243,9 @@ class Trainer:
             return True
         return self._budget.fraction(progress.step, progress.elapsed_s) >= 1.0
 
-    def _timed_step(self) -> None:
+    def _timed(self, action: Callable[[], None]) -> None:
         began, cpu_began = self._context.clock(), self._parts.cpu_clock()
-        self._step()
-        if self._validation_due():
-            self._validate()
+        action()
         self.progress.elapsed_s += self._context.clock() - began
         self.progress.cpu_s += self._parts.cpu_clock() - cpu_began
 
@@ -274,6 +308,8 @@ class Trainer:
 
     def _validation_due(self) -> bool:
         progress, every = self.progress, self._config.validate_every_steps
+        if progress.step == self._validated_step():
+            return False
         if every is not None:
             return progress.step % every == 0
         fraction = self._budget.fraction(progress.step, progress.elapsed_s)
@@ -284,7 +320,7 @@ class Trainer:
         return int(history[-1]["step"]) if history else 0
 
     def _validate(self) -> None:
-        result = self._parts.validator.validate(self._average.network)
+        result = self._parts.validator.validate(self._average.network, self._context.check)
         progress = self.progress
         progress.validations += 1
         times = {"elapsed_s": progress.elapsed_s, "cpu_s": progress.cpu_s}
@@ -346,14 +382,49 @@ def _adamw(network: LocalizationNetwork, config: TrainingConfig) -> torch.optim.
     return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
-def _require_same_run(recorded: dict[str, Any], config: TrainingConfig) -> None:
-    """Raise `ConfigError` unless a checkpoint belongs to this configuration."""
-    asked = config.model_dump(mode="json")
+def _require_same_run(
+    recorded: Mapping[str, Any], config: TrainingConfig, inputs: Mapping[str, str]
+) -> None:
+    """Raise `InputError` unless a checkpoint belongs to this configuration and these inputs."""
     free = {"patience", "checkpoint_every_s"}
-    names = sorted(n for n in asked if n not in free and recorded.get(n) != asked[n])
-    if names:
-        listed = ", ".join(f"{n} ({recorded.get(n)} then, {asked[n]} now)" for n in names)
-        raise ConfigError(
-            f"The unfinished training was started with other settings: {listed}.",
-            hint="Resume with the same settings, or start anew without resuming.",
+    settings = _differences(
+        _recorded_config(recorded["config"]).model_dump(mode="json", exclude=free),
+        config.model_dump(mode="json", exclude=free),
+    )
+    others = _differences(recorded.get("inputs", inputs), inputs)
+    if settings or others:
+        kind: type[InputError] = MismatchError if others else ConfigError
+        raise kind(
+            f"The unfinished training was started differently: {', '.join(others + settings)}.",
+            hint="Resume with the same files and settings, or start anew without resuming "
+            "(which needs permission to overwrite).",
         )
+
+
+def _recorded_config(values: dict[str, Any]) -> TrainingConfig:
+    """Return a checkpoint's configuration; defaults stand for what an older version lacked."""
+    try:
+        return TrainingConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(
+            "The unfinished training was started by another version of this program.",
+            hint="Resume it with that version, or start anew.",
+            detail=str(error),
+        ) from error
+
+
+def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say in words which values have changed; those inside others by dotted names."""
+    found = []
+    for name in sorted({*then, *now}):
+        a, b = then.get(name), now.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += [f"{name}.{words}" for words in _differences(a, b)]
+        elif a != b:
+            found.append(f"{name} ({_short(a)} then, {_short(b)} now)")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == _CHECKSUM_LENGTH else text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -160,9 +160,11 @@ class Validator:
         return total / background.shape[0]
 
     @torch.no_grad()
-    def validate(self, network: LocalizationNetwork) -> ValidationResult:
-        """Score a network."""
-        estimate, loss = self._predict(network)
+    def validate(
+        self, network: LocalizationNetwork, check: Callable[[], None] = lambda: None
+    ) -> ValidationResult:
+        """Score a network; ``check`` is called often and may raise to stop."""
+        estimate, loss = self._predict(network, check)
         judgement = judge(self._truth, estimate, self._rules())
         evaluation = score(self._truth, estimate, judgement)
         metrics = {"validation_loss": loss}
@@ -177,11 +179,14 @@ class Validator:
         terms = network_loss(output, targets, use_z=self._scaling.is_3d)
         return float(terms.total(self._config.count_weight, self._config.background_weight))
 
-    def _predict(self, network: LocalizationNetwork) -> tuple[Localizations, float]:
+    def _predict(
+        self, network: LocalizationNetwork, check: Callable[[], None]
+    ) -> tuple[Localizations, float]:
         """Return the localizations of all frames and the mean loss per frame."""
         tables: list[Localizations] = []
         total, first = 0.0, 0
         for batch in self._batches:
+            check()
             frames, targets = self._scaled(batch)
             output = network(frames)
             total += frames.shape[0] * self._loss(output, targets)

@@ -95,9 +95,14 @@ class ModelBundle:
 
     @property
     def model_id(self) -> str:
-        """SHA-256 over weights and `model.json`: changes with anything that changes results."""
+        """SHA-256 over weights and `model.json` without the training record.
+
+        It changes with anything that changes results, and not with how long or on which
+        machine the training ran: the same training gives the same identity.
+        """
         digest = hashlib.sha256(_weights_bytes(self.weights))
-        digest.update(_json_bytes(_description(self)))
+        content = {k: v for k, v in _description(self).items() if k != "training_record"}
+        digest.update(_json_bytes(content))
         return digest.hexdigest()
 
     def with_half_precision(self) -> ModelBundle:

@@ -106,6 +106,8 @@ def test_identity_follows_content() -> None:
     assert len({a.model_id, *(b.model_id for b in changed)}) == 5
     renamed = dataclasses.replace(a, camera=dataclasses.replace(a.camera, name="other"))
     assert renamed.model_id == a.model_id
+    slower = dataclasses.replace(a, training_record={**a.training_record, "elapsed_s": 1e4})
+    assert slower.model_id == a.model_id
 
 
 def test_half_precision(tmp_path: Path) -> None:

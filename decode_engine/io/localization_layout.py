@@ -43,9 +43,76 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f"{path.name.removesuffix('.h5')}.partial")
 
 
-def create_file(path: Path) -> Any:
-    """Create an HDF5 file that programs with older HDF5 libraries can read too."""
-    return h5py.File(path, "w", libver=("earliest", "v110"), locking=False)
+@contextmanager
+def create_file(path: Path) -> Iterator[Any]:
+    """Create an HDF5 file that programs with older HDF5 libraries can read too.
+
+    Raises the operating system's own `OSError` when the disk is full.
+    """
+    with path.open("w+b", buffering=0) as raw:
+        guarded = _GuardedFile(raw)
+        try:
+            with h5py.File(guarded, "w", libver=("earliest", "v110")) as file:
+                yield file
+        finally:
+            if guarded.error is not None:
+                raise guarded.error
+
+
+class _GuardedFile:
+    """Keeps a failing disk from HDF5, which crashes the process when it cannot write (HDF5 2.0).
+
+    The first error is remembered for whoever made the file, and everything after it is lost.
+    """
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write everything, or remember why not."""
+        view = memoryview(data).cast("B")
+        done = 0
+        try:
+            while self.error is None and done < len(view):
+                done += self._raw.write(view[done:])
+        except OSError as error:
+            self.error = error
+        return len(view)
+
+    def readinto(self, target: Any) -> int:
+        """Read; what could not be written reads as zeros."""
+        view = memoryview(target).cast("B")
+        done = 0
+        while done < len(view) and (n := self._raw.readinto(view[done:])):
+            done += n
+        view[done:] = bytes(len(view) - done)
+        return len(view)
+
+    def read(self, n_bytes: int) -> bytes:
+        """Read; h5py knows file objects by this method."""
+        data = bytearray(n_bytes)
+        self.readinto(data)
+        return bytes(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Move."""
+        return int(self._raw.seek(offset, whence))
+
+    def tell(self) -> int:
+        """Return the position."""
+        return int(self._raw.tell())
+
+    def truncate(self, size: int) -> int:
+        """Set the size, or remember why not."""
+        try:
+            return int(self._raw.truncate(size))
+        except OSError as error:
+            self.error = self.error or error
+            return size
+
+    def flush(self) -> None:
+        """Nothing is buffered here."""
 
 
 def write_table(file: Any, table: Localizations) -> None:

@@ -185,11 +185,14 @@ class LocalizationWriter:
             require_output(self.path, overwrite=self._overwrite)
             self._require_space()
             joined = self.folder / "joined.h5"
-            with _explained(self.path):
-                self._join(joined, final)
-                with joined.open("rb") as handle:
-                    os.fsync(handle.fileno())
-                joined.replace(self.path)
+            try:
+                with _explained(self.path):
+                    self._join(joined, final)
+                    with joined.open("rb") as handle:
+                        os.fsync(handle.fileno())
+                    joined.replace(self.path)
+            finally:
+                joined.unlink(missing_ok=True)
             self.metadata, self._finished = final, True
         self.close()
         _remove(self.folder)
@@ -231,7 +234,7 @@ class LocalizationWriter:
         return True
 
     def _require_space(self) -> None:
-        """Complain before HDF5 does: it cannot say in words that the disk is full."""
+        """Complain before hours of results are joined in vain."""
         needed = sum(self._part(i).stat().st_size for i in range(self._n_parts))
         free = shutil.disk_usage(self.folder).free
         if free < needed + _SPARE_BYTES:

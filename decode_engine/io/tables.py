@@ -27,11 +27,13 @@ from decode_engine.io.atomic import atomic_path
 from decode_engine.io.localizations import read_localizations
 
 __all__ = [
+    "EMITTER_COLUMNS",
     "read_any_localizations",
     "read_columns",
     "read_emitters_csv",
     "read_header",
     "read_localizations_csv",
+    "write_emitter_chunks_csv",
     "write_emitters_csv",
     "write_localizations_csv",
 ]

@@ -78,13 +78,11 @@ class NdTiffSource(BaseSource):
 
     def _select(self, entries: list[_Entry]) -> list[_Entry]:
         """Keep the frames of one channel, slice and position, in order of time."""
-        values: dict[str, list[Any]] = {}
+        values: dict[str, dict[Any, None]] = {}  # of each axis, in order of appearance
         for axes, *_ in entries:
             for axis, value in axes.items():
-                values.setdefault(axis, [])
-                if value not in values[axis][-4:] and value not in values[axis]:
-                    values[axis].append(value)
-        many = {axis: found for axis, found in values.items() if len(found) > 1}
+                values.setdefault(axis, {})[value] = None
+        many = {axis: list(found) for axis, found in values.items() if len(found) > 1}
         moving = "time" if "time" in many or len(many) != 1 or "z" not in many else "z"
         for axis, found in many.items():
             if axis == moving:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from decode_engine.io.atomic import atomic_path
 
 __all__ = ["MovieWriter", "write_movie"]
 
+_SPARE_BYTES = 1_000_000  # a disk with less is full
 _CLASSIC_LIMIT_BYTES = 4_000_000_000  # below 2**32, with room for the page directories
 
 
@@ -115,6 +119,10 @@ def write_movie(
             temporary, shape, pixel_size_x_nm=pixel_size_x_nm, pixel_size_y_nm=pixel_size_y_nm
         )
         try:
-            writer.write(frames)
-        finally:
-            writer.close()
+            with contextlib.closing(writer):
+                writer.write(frames)
+        except OSError as error:
+            # NumPy, which writes the pixels, only says that fewer bytes were written than asked
+            if error.errno is None and shutil.disk_usage(path.parent).free < _SPARE_BYTES:
+                raise OSError(errno.ENOSPC, "the disk is full") from error
+            raise

@@ -17,7 +17,7 @@ from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import CameraError, ConfigError, MismatchError
 from decode_engine.inference.reader import FrameReader
 from decode_engine.io.calibrations import read_calibration
-from decode_engine.io.cameras import read_camera, read_camera_config
+from decode_engine.io.cameras import read_camera
 from decode_engine.io.localizations import (
     LocalizationMetadata,
     LocalizationWriter,
@@ -25,6 +25,7 @@ from decode_engine.io.localizations import (
 )
 from decode_engine.io.movies import FrameSource, open_movie
 from decode_engine.jobs.context import JobContext
+from decode_engine.jobs.localize_setup import camera_record
 from decode_engine.network.device import choose_device
 from decode_engine.psf.base import PsfModel
 from decode_engine.psf.frame_fitting import FrameFitOptions, FrameFitter
@@ -220,7 +221,7 @@ def _metadata(spec: FitMleSpec, movie: FrameSource, inputs: _Inputs) -> Localiza
         is_3d=inputs.calibration.is_3d,
         method="fit-mle",
         calibration_id=inputs.calibration.fingerprint(),
-        camera=read_camera_config(Path(spec.camera)).model_dump(mode="json"),
+        camera=camera_record(inputs.camera),
         config=spec.config.model_dump(mode="json"),
         versions=software_versions(),
         device=str(inputs.device),
@@ -239,6 +240,7 @@ def _fit_movie(
 ) -> None:
     """Fit block by block; blocks do not depend on where an earlier run stopped."""
     first = inputs.start + writer.frames_done
+    started_s = context.clock()
     block_frames = max(1, min(_BLOCK_FRAMES, _PIXELS_PER_BLOCK // inputs.grid_pixels))
     pending: list[Localizations] = []
     done = writer.frames_done
@@ -249,7 +251,9 @@ def _fit_movie(
                 context.check()
                 pending.append(fitter.fit(block.adu, block.start))
                 done = block.start + len(block.adu) - inputs.start
-                context.progress(done, inputs.stop - inputs.start, "frames")
+                seconds_per_frame = (context.clock() - started_s) / (done + inputs.start - first)
+                total = inputs.stop - inputs.start
+                context.progress(done, total, "frames", (total - done) * seconds_per_frame)
                 if done - writer.frames_done >= chunk_frames:
                     writer.append(Localizations.concatenate(pending), frames_done=done)
                     pending = []

@@ -45,6 +45,7 @@ class MovieWriter:
         pixel_size_x_nm: float,
         pixel_size_y_nm: float,
     ) -> None:
+        self._folder = path.parent
         self._shape = shape
         big = 2 * int(np.prod(shape, dtype=np.int64)) > _CLASSIC_LIMIT_BYTES
         x_um, y_um = pixel_size_x_nm * 1e-3, pixel_size_y_nm * 1e-3
@@ -66,10 +67,17 @@ class MovieWriter:
         ------
         MovieError
             If a frame has another size or type, or their number is not the one announced.
+        OSError
+            If the disk is full (ENOSPC) or fails; `atomic_path` turns it into words.
         """
-        self._writer.write(
-            self._checked(frames), shape=self._shape, dtype=np.uint16, **self._options
-        )
+        options = {"shape": self._shape, "dtype": np.uint16, **self._options}
+        try:
+            self._writer.write(self._checked(frames), **options)
+        except OSError as error:
+            # NumPy, which writes the pixels, only says that fewer bytes were written than asked
+            if error.errno is None and shutil.disk_usage(self._folder).free < _SPARE_BYTES:
+                raise OSError(errno.ENOSPC, "the disk is full") from error
+            raise
 
     def _checked(self, frames: Iterable[NDArray[np.uint16]]) -> Iterator[NDArray[np.uint16]]:
         announced = self._shape[0]
@@ -118,11 +126,5 @@ def write_movie(
         writer = MovieWriter(
             temporary, shape, pixel_size_x_nm=pixel_size_x_nm, pixel_size_y_nm=pixel_size_y_nm
         )
-        try:
-            with contextlib.closing(writer):
-                writer.write(frames)
-        except OSError as error:
-            # NumPy, which writes the pixels, only says that fewer bytes were written than asked
-            if error.errno is None and shutil.disk_usage(path.parent).free < _SPARE_BYTES:
-                raise OSError(errno.ENOSPC, "the disk is full") from error
-            raise
+        with contextlib.closing(writer):
+            writer.write(frames)

@@ -22,7 +22,11 @@ from decode_engine.psf.beads.quality import (
     check_beads,
     quality_numbers,
 )
-from decode_engine.psf.beads.registration import RegisteredBead, register_beads
+from decode_engine.psf.beads.registration import (
+    RegisteredBead,
+    register_beads,
+    structural_residual,
+)
 from decode_engine.psf.beads.selection import BeadSelection, select_beads
 from decode_engine.psf.beads.stacks import prepare_stack
 
@@ -32,6 +36,7 @@ __all__ = ["BeadCalibrationResult", "calibrate_beads"]
 _CHECKED_BEADS = 30
 _SUSPICIOUS_RESIDUAL = 0.02
 _SUSPICIOUS_SLOPE = 0.03
+_SUSPICIOUS_SCATTER_NM = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +126,7 @@ def calibrate_beads(
         rejected=rejected,
         checks=checks,
         axial=axial,
-        warnings=(*selection.warnings, *_doubts(selection, beads, checks, axial)),
+        warnings=(*selection.warnings, *_doubts(selection, beads, axial)),
     )
 
 
@@ -207,7 +212,6 @@ def _calibration(
 def _doubts(
     selection: BeadSelection,
     beads: Sequence[RegisteredBead],
-    checks: Sequence[BeadCheck],
     axial: AxialAgreement,
 ) -> list[str]:
     """Say in words what about the result deserves a second look."""
@@ -218,15 +222,20 @@ def _doubts(
         )
     if len(beads) < 3 <= len(selection.beads):
         doubts.append(f"Only {len(beads)} of {len(selection.beads)} beads agree with each other.")
-    residual = float(np.median([c.residual_rms for c in checks]))
-    if residual > _SUSPICIOUS_RESIDUAL:
+    structure = float(np.median([structural_residual(b) for b in beads]))
+    if structure > _SUSPICIOUS_RESIDUAL:
         doubts.append(
-            f"The beads differ from the calibration by {100 * residual:.1f} % of the peak (RMS); "
-            "1 % is usual. Are they single beads, all of one kind?"
+            f"The beads differ from each other by {100 * structure:.1f} % of the peak (RMS, noise "
+            "not counted); below 1 % is usual. Are they single beads, all of one kind?"
         )
     if abs(axial.slope - 1) > _SUSPICIOUS_SLOPE or not np.isfinite(axial.slope):
         doubts.append(
             f"Fitted z follows the stage with the slope {axial.slope:.3f} instead of 1: this PSF "
             "says little about z, or the beads bleached or moved."
+        )
+    elif axial.rms_nm > _SUSPICIOUS_SCATTER_NM:
+        doubts.append(
+            f"Fitted z scatters by {axial.rms_nm:.0f} nm about the stage: this PSF says little "
+            "about z, or the beads are dim."
         )
     return doubts

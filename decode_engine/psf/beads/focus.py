@@ -14,6 +14,7 @@ _ASTIGMATIC_LOG_RATIO = 0.4
 # Distance from the sharpest slice within which the widths' crossing is looked for.
 _CROSSING_RANGE_NM = 600.0
 _SMOOTHING_NM = 30.0
+_LEAST_WINDOW_PX = 2.0
 
 
 def focus_slice(volume: NDArray[np.floating], dz_nm: float) -> float:
@@ -54,14 +55,18 @@ def focal_center(
     """Return the (y, x) sample coordinates of the focal spot.
 
     The centroid under a Gaussian window that follows it, of the mean of a few slices around
-    the focus (adaptive moments: the background far from the spot does not pull).
+    the focus (adaptive moments: the background far from the spot does not pull). The window
+    starts on the bright pixels' centroid and is as wide as they are spread, so that several
+    lobes are centred together.
     """
     k = round(slice_)
     spot = np.asarray(volume, np.float64)[max(k - half_slices, 0) : k + half_slices + 1].mean(0)
     spot = spot - np.median(spot)
-    y, x = (float(v) for v in np.unravel_index(int(spot.argmax()), spot.shape))
     rows, cols = np.indices(spot.shape)
-    width_px = 2.0
+    bright = spot * (spot > 0.25 * spot.max())
+    y, x = (float((bright * axis).sum() / bright.sum()) for axis in (rows, cols))
+    spread = float((bright * ((rows - y) ** 2 + (cols - x) ** 2)).sum() / bright.sum())
+    width_px = max(_LEAST_WINDOW_PX, float(np.sqrt(spread)))
     for _ in range(50):
         weight = np.exp(-((rows - y) ** 2 + (cols - x) ** 2) / (2 * width_px**2)) * spot
         total = float(weight.sum())

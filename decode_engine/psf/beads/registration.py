@@ -23,10 +23,12 @@ from decode_engine.psf.beads.detection import RejectedBead
 from decode_engine.psf.beads.focus import focal_center, focus_slice
 from decode_engine.psf.beads.resampling import Resampled, derivative, resample
 from decode_engine.psf.beads.shift_fit import missing_shift
+from decode_engine.psf.beads.smoothing import smooth_along_z, smoothing_strength
 
-__all__ = ["RegisteredBead", "Registration", "register_beads"]
+__all__ = ["RegisteredBead", "Registration", "register_beads", "structural_residual"]
 
 _CORE_RANGE_NM = 500.0
+_TEMPLATE_SMOOTHING_NM = 40.0
 _MAX_ITERATIONS = 12
 _CONVERGED_PX = 2e-3
 _MAX_DRIFT_PX = 4.0
@@ -88,6 +90,11 @@ class Registration:
     beads: tuple[RegisteredBead, ...]
     crops: tuple[BeadCrop, ...]
     rejected: tuple[RejectedBead, ...]
+
+
+def structural_residual(bead: RegisteredBead) -> float:
+    """Return the part of a bead's residual that is not noise, relative to the peak."""
+    return float(np.sqrt(max(bead.residual_rms**2 - bead.noise_rms**2, 0.0)))
 
 
 def register_beads(
@@ -222,7 +229,10 @@ class _Aligner:
     def _shift(self) -> float:
         """Move every bead by the shift that is still missing; return the largest, in px."""
         core = self._core()
-        gradients = np.stack([derivative(self.average, axis)[core] for axis in range(3)])
+        # Noise in the average's z derivative would hide the signal of dim beads.
+        strength = smoothing_strength(_TEMPLATE_SMOOTHING_NM, self.dz_nm)
+        template = smooth_along_z(self.average, strength)
+        gradients = np.stack([derivative(template, axis)[core] for axis in range(3)])
         fits = []
         for i in range(len(self.beads)):
             self.step("aligning")
@@ -306,23 +316,19 @@ class _Aligner:
             design = np.stack([self.average[valid], np.ones(int(valid.sum()))], axis=-1)
             fit = np.linalg.lstsq(design, sample.values[valid], rcond=None)[0]
             residual = sample.values[valid] - design @ fit
-            fourth = np.diff(sample.values, 4, axis=0)[valid[4:]]
             self.beads[i] = replace(
                 bead,
                 amplitude=float(fit[0]),
                 background=float(fit[1]),
                 residual_rms=float(np.sqrt(np.mean(residual**2)) / fit[0]),
-                # 1, -4, 6, -4, 1: the squares add up to 70.
-                noise_rms=float(np.sqrt(np.mean(fourth**2) / 70.0) / fit[0]),
+                noise_rms=_noise(sample) / float(fit[0]),
             )
 
     def reject_outliers(self) -> bool:
         """Drop beads whose residual is far above the others'; return whether there were any."""
         if len(self.beads) < 3:
             return False
-        structure = np.array(
-            [np.sqrt(max(b.residual_rms**2 - b.noise_rms**2, 0.0)) for b in self.beads]
-        )
+        structure = np.array([structural_residual(b) for b in self.beads])
         middle = float(np.median(structure))
         spread = 1.4826 * float(np.median(np.abs(structure - middle)))
         limit = max(middle + _OUTLIER_SIGMAS * spread, _OUTLIER_RATIO * middle, _OUTLIER_FLOOR)
@@ -351,3 +357,10 @@ class _Aligner:
             crops=tuple(self.crops),
             rejected=tuple(self.rejected),
         )
+
+
+def _noise(sample: Resampled) -> float:
+    """Return the noise of a volume: fourth differences along z cancel a smooth PSF."""
+    fourth = np.diff(sample.values, 4, axis=0)[sample.valid[4:]]
+    # The weights 1, -4, 6, -4, 1 multiply the variance by 70.
+    return float(np.sqrt(np.mean(fourth**2) / 70.0)) if fourth.size else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +46,7 @@ def spline_matrix(n: int, coordinates: NDArray[np.float64], order: int = 0) -> N
     -------
     (M, n) float64
     """
-    spline = CubicSpline(np.arange(n), np.eye(n), bc_type="not-a-knot")
-    return np.asarray(spline(np.clip(coordinates, 0, n - 1), order), np.float64)
+    return np.asarray(_unit_splines(n)(np.clip(coordinates, 0, n - 1), order), np.float64)
 
 
 def resample(
@@ -74,6 +74,12 @@ def derivative(volume: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     n = volume.shape[axis]
     matrix = spline_matrix(n, np.arange(n, dtype=np.float64), order=1)
     return np.moveaxis(np.tensordot(matrix, volume, (1, axis)), 0, axis)
+
+
+@lru_cache(maxsize=8)
+def _unit_splines(n: int) -> CubicSpline[np.float64]:
+    """Return the n splines through one sample of 1 and zeros; every iteration needs them."""
+    return CubicSpline(np.arange(n), np.eye(n), bc_type="not-a-knot")
 
 
 def _matrix(n: int, coordinates: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -76,7 +76,8 @@ def _nothing_found(
         return CalibrationError(
             f"{len(rejected)} beads were found, but each has another one within "
             f"{config.min_distance_px:g} px.",
-            hint="Lower min_distance_px, or record a sparser bead sample.",
+            hint="Lower min_distance_px, raise filter_px if the PSF has several lobes, or record a "
+            "sparser sample.",
         )
     brightest = max(d.brightest for d in detections)
     cutoff = min(d.cutoff for d in detections)

@@ -74,16 +74,18 @@ def write_bead_report(path: Path, report: BeadReport, *, overwrite: bool) -> Non
 def _headline(report: BeadReport) -> tuple[str, str]:
     quality = report.calibration.quality
     low, high = report.calibration.z_range_nm
-    beads = f"{quality.beads_used} beads used, {quality.beads_rejected} rejected" if quality else ""
-    residual = (
-        f", spline residual {100 * quality.residual_rms:.2f} % of the peak" if quality else ""
+    first = "Spline calibration"
+    if quality is not None:
+        first = (
+            f"{quality.beads_used} bead{'s' * (quality.beads_used != 1)} used, "
+            f"{quality.beads_rejected} rejected, spline residual "
+            f"{100 * quality.residual_rms:.2f} % of the peak"
+        )
+    second = (
+        f"window {report.samples.shape[1]} px, z from {low:.0f} to {high:.0f} nm; fitted z over "
+        f"stage z: slope {report.z_slope:.4f}, scatter {report.z_rms_nm:.2f} nm"
     )
-    size = report.samples.shape[1]
-    return (
-        f"{beads}{residual}",
-        f"window {size} px, z from {low:.0f} to {high:.0f} nm; fitted z over stage z: slope "
-        f"{report.z_slope:.4f}, scatter {report.z_rms_nm:.2f} nm",
-    )
+    return first, second
 
 
 def _views(report: BeadReport, psf: SplinePsf) -> list[tuple[str, Image.Image]]:

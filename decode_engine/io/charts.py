@@ -74,7 +74,7 @@ def draw_chart(draw: ImageDraw.ImageDraw, box: Box, chart: Chart) -> None:
     for value in nice_ticks(*chart.x_range):
         x = _place(value, chart.x_range, plot.left, plot.width)
         draw.line((x, plot.top, x, plot.top + plot.height), fill=_GRID)
-        place = (x, plot.top + plot.height + 5)
+        place = (x, plot.top + plot.height + 10)
         draw.text(place, f"{value:g}", fill=_INK, font=font(), anchor="mt")
     for value in nice_ticks(*chart.y_range):
         y = _place(value, chart.y_range, plot.top + plot.height, -plot.height)
@@ -84,7 +84,7 @@ def draw_chart(draw: ImageDraw.ImageDraw, box: Box, chart: Chart) -> None:
         _draw_curve(draw, plot, chart, curve)
     corners = (plot.left, plot.top, plot.left + plot.width, plot.top + plot.height)
     draw.rectangle(corners, outline=_INK)
-    middle = (plot.left + plot.width / 2, plot.top + plot.height + 26)
+    middle = (plot.left + plot.width / 2, plot.top + plot.height + 30)
     draw.text(middle, chart.x_label, fill=_INK, font=font(), anchor="mt")
     _draw_legend(draw, plot, chart.curves)
 

@@ -35,6 +35,7 @@ __all__ = [
     "ShutdownCommand",
     "StageEvent",
     "SubmitCommand",
+    "SummaryValue",
     "decode_command",
     "decode_event",
     "encode_line",

@@ -33,8 +33,8 @@ def run(spec: CalibrateSpec, context: JobContext) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``out``, ``report`` (the picture beside it), ``beads_used``, ``beads_rejected`` (each
-        with its reason), ``residual_rms`` of the spline against the average, ``z_slope`` and
+        ``out``, ``report`` (the picture beside it), ``beads_used``, ``beads_rejected`` (where
+        each was and why), ``residual_rms`` of the spline against the average, ``z_slope`` and
         ``z_rms_nm`` of fitted z over the stage's, ``z_min_nm``, ``z_max_nm``, ``roi_px`` and
         ``warnings``.
     """
@@ -148,12 +148,7 @@ def _summary(result: BeadCalibrationResult, beads: Sequence[Path]) -> dict[str, 
     return {
         "beads_used": len(result.beads),
         "beads_rejected": [
-            {
-                "stack": beads[b.stack].name,
-                "x_px": round(b.x_px, 2),
-                "y_px": round(b.y_px, 2),
-                "reason": b.reason,
-            }
+            f"{beads[b.stack].name}, x {b.x_px:.1f} y {b.y_px:.1f} px: {b.reason}"
             for b in result.rejected
         ],
         "residual_rms": quality.residual_rms if quality else None,

@@ -6,10 +6,11 @@ import errno
 import importlib
 import traceback
 from collections.abc import Mapping
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from decode_engine.contract.jobs import JobSpec
-from decode_engine.contract.messages import FailedEvent
+from decode_engine.contract.messages import FailedEvent, SummaryValue
 from decode_engine.errors import DiskFullError, EngineError
 from decode_engine.jobs.context import JobContext
 
@@ -30,10 +31,11 @@ JOB_MODULES: Mapping[str, str] = {
     "example": "example",
 }
 
+_SUMMARY: TypeAdapter[dict[str, SummaryValue]] = TypeAdapter(dict[str, SummaryValue])
 _DETAIL_LIMIT = 16_000  # a failed event must fit into one protocol line
 
 
-def run_job(spec: JobSpec, context: JobContext) -> dict[str, Any]:
+def run_job(spec: JobSpec, context: JobContext) -> dict[str, SummaryValue]:
     """Run the job that ``spec`` describes and return its summary.
 
     Raises
@@ -43,8 +45,8 @@ def run_job(spec: JobSpec, context: JobContext) -> dict[str, Any]:
     """
     module = importlib.import_module(f"decode_engine.jobs.{JOB_MODULES[spec.job]}")
     context.check()
-    summary: dict[str, Any] = module.run(spec, context)
-    return summary
+    # Checked here, so that a job whose summary cannot be sent fails in every front end alike.
+    return _SUMMARY.validate_python(module.run(spec, context))
 
 
 def describe_failure(error: BaseException) -> FailedEvent:

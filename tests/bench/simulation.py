@@ -3,7 +3,8 @@
 Prints JSON lines, all from one run: emitters rendered per second with a 27 x 27 px spline
 (bar: 100,000 per core), the cost of a training sample split by part, and the share of a
 training step of the paper's network (forward and backward pass without loss and optimiser, so
-the real share is smaller; bar: 15 %). One thread.
+the real share is smaller; bar: 15 %). One thread; processor time, so that a busy machine distorts
+little.
 """
 
 from __future__ import annotations

@@ -103,13 +103,16 @@ class Plain(nn.Module):
 
     def __init__(self, network: DecodeNet) -> None:
         super().__init__()
-        self.network = network.to(memory_format=torch.contiguous_format)
+        for parameter in network.parameters():
+            parameter.data = parameter.data.contiguous()
+        self.network = network
 
     def forward(self, frames: Tensor) -> NetworkOutput:
         n, t, h, w = frames.shape
         each = self.network.frame_net(frames.reshape(n * t, 1, h, w).contiguous())
         fused = self.network.context_net(each.reshape(n, -1, h, w))
-        return self.network._heads(fused)
+        output: NetworkOutput = self.network._heads(fused)
+        return output
 
 
 def run_plain(plain: Plain, scaling: NetworkScaling, movie: np.ndarray[Any, Any]) -> int:
@@ -117,7 +120,7 @@ def run_plain(plain: Plain, scaling: NetworkScaling, movie: np.ndarray[Any, Any]
     index = (torch.arange(len(movie))[:, None] + torch.arange(-1, 2)).clamp(0, len(movie) - 1)
     found = 0
     with torch.inference_mode():
-        for part in index.split(max(1, PLAIN_BATCH_PX // movie[0].size)):
+        for part in torch.split(index, max(1, PLAIN_BATCH_PX // movie[0].size)):
             found += len(extract_peaks(plain(frames[part]), scaling, 0.5))
     return found
 

@@ -125,7 +125,7 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.float
     """Read some columns of a table as float64; the header must have them all."""
     header, delimiter = read_header(path)
     positions = [header.index(name) for name in names]
-    if not _has_rows(path):
+    if not _check_rows(path, len(header), delimiter):
         return {name: np.empty(0) for name in names}
     try:
         values = np.loadtxt(
@@ -147,10 +147,30 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.float
     return {name: values[:, i] for i, name in enumerate(names)}
 
 
-def _has_rows(path: Path) -> bool:
-    with path.open("r", encoding="utf-8-sig") as file:
+def _check_rows(path: Path, n_columns: int, delimiter: str) -> bool:
+    """Return whether there are rows; raise `LocalizationsError` if one has too many fields or few.
+
+    NumPy takes the columns that it is asked for from rows of any length. A decimal comma in a
+    table separated by commas would silently shift all fields behind it.
+    """
+    found = False
+    with path.open("r", encoding="utf-8-sig", errors="replace") as file:
         file.readline()
-        return any(line.strip() for line in file)
+        for number, line in enumerate(file, start=2):
+            text = line.strip("\r\n ")
+            if not text:
+                continue
+            found = True
+            n_fields = text.count(delimiter) + 1
+            closed = text.endswith(delimiter) and n_fields == n_columns + 1
+            if n_fields == n_columns or closed or '"' in text:  # quotes may hide a delimiter
+                continue
+            raise LocalizationsError(
+                f"{path} has {n_fields} fields in line {number}; its first line names {n_columns}.",
+                hint="Each line needs one number per column, written with a decimal point; is "
+                "the line cut off, or are there decimal commas?",
+            )
+    return found
 
 
 def _located(message: str) -> str:
@@ -168,6 +188,12 @@ def _read_table(path: Path, kind: type[Table]) -> Table:
         if spec.required and spec.name not in header:
             raise _missing_column(path, spec.name, header)
     names = [spec.name for spec in kind.specs() if spec.name in header]
+    double = next((name for name in names if header.count(name) > 1), None)
+    if double is not None:
+        raise LocalizationsError(
+            f"{path} has the column {double!r} {header.count(double)} times.",
+            hint="Rename or remove all but the one that is meant.",
+        )
     columns = read_columns(path, names)
     for name in ("frame", "x_nm", "y_nm"):
         bad = np.flatnonzero(~np.isfinite(columns[name]))
@@ -197,7 +223,16 @@ def _plain_columns(
             continue
         if not spec.required and values.size and bool(np.all(np.isnan(values))):
             continue
-        plain[spec.name] = values if spec.dtype[0] in "iu" else values.astype(spec.dtype)
+        if spec.dtype[0] == "f":
+            limit = np.finfo(spec.dtype).max
+            huge = np.flatnonzero(np.isfinite(values) & (np.abs(values) > limit))
+            if huge.size:
+                raise LocalizationsError(
+                    f"The {spec.name} of {values[huge[0]]:g} is beyond what a number can be here.",
+                    hint="Correct or remove that row.",
+                )
+            values = values.astype(spec.dtype)
+        plain[spec.name] = values
     return plain
 
 

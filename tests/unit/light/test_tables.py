@@ -143,7 +143,7 @@ def test_table_without_rows(tmp_path: Path, end: str) -> None:
     [
         ("", ["is empty"]),
         (f"{HEADER}\n0,abc,1,1,1,1\n", ["'abc'", "line 2"]),
-        (f"{HEADER}\n0,1,1,1,1,1\n0,1,1\n", ["not numeric"]),
+        (f"{HEADER}\n0,1,1,1,1,1\n0,1,1\n", ["3 fields in line 3", "names 6"]),
         (f"{HEADER}\n0,1,1,1,1,1\n0,1,1,1,,1\n", ["not numeric", "line 3"]),
         (f"{HEADER}\n0,1,1,1,1,1\nNaN,1,1,1,1,1\n", ["frame nan in line 3"]),
         (f"{HEADER}\n-1,1,1,1,1,1\n", ["frame -1 in line 2"]),
@@ -163,6 +163,30 @@ def test_tables_that_cannot_be_used(tmp_path: Path, text: str, words: list[str])
         assert word in caught.value.message
     assert caught.value.hint
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (f"{HEADER}\n0,100,5,200,5,1,0,1000,0,10,0\n", ["11 fields in line 2", "names 6"]),
+        ("frame,x_nm,x_nm,y_nm,z_nm,photons\n0,1,2,3,4,5\n", ["'x_nm' 2 times"]),
+        (f"{HEADER}\n0,1e300,1,1,1,1\n", ["x_nm of 1e+300"]),
+    ],
+    ids=["decimal commas", "column twice", "beyond float32"],
+)
+def test_tables_that_would_give_wrong_numbers(tmp_path: Path, text: str, words: list[str]) -> None:
+    """Regression: these were read without a word, as shifted, arbitrary or infinite numbers."""
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(LocalizationsError) as caught:
+        read_emitters_csv(tmp_path / "t.csv")
+    for word in words:
+        assert word in caught.value.message
+    assert caught.value.hint
+
+
+def test_rows_may_end_with_a_delimiter(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"{HEADER}\n0,1,2,3,4,5,\n\n")
+    assert read_emitters_csv(tmp_path / "t.csv").y_nm.tolist() == [2.0]
 
 
 def test_binary_file_is_no_table(tmp_path: Path) -> None:

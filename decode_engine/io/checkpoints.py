@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from decode_engine.io.atomic import atomic_path
 
@@ -51,7 +51,8 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     arrays = {name: np.asarray(array, order="C") for name, array in checkpoint.arrays.items()}
     metadata = {"step": str(checkpoint.step), "record": json.dumps(checkpoint.record)}
     with atomic_path(path, overwrite=True) as temporary:
-        save_file(arrays, temporary, metadata)
+        # Written here and not by save_file, whose error on a full disk is no OSError.
+        temporary.write_bytes(save(arrays, metadata))
     for old in _paths(folder)[_KEPT:]:
         old.unlink(missing_ok=True)
     return path

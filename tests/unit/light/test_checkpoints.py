@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from decode_engine.errors import DiskFullError
 from decode_engine.io import checkpoints
+from decode_engine.io.atomic import explain_os_error
 from decode_engine.io.checkpoints import (
     Checkpoint,
     read_latest_checkpoint,
@@ -65,19 +70,47 @@ def test_damaged_newest_falls_back_to_the_previous(tmp_path: Path, keep: int) ->
     assert read.step == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (OSError(errno.ENOSPC, "No space left on device"), DiskFullError),
+    ],
+)
 def test_failure_while_writing_leaves_the_previous(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    raised: type[BaseException],
 ) -> None:
     write_checkpoint(checkpoint(1), tmp_path)
+    write = Path.write_bytes
 
-    def interrupted(arrays: object, path: Path, metadata: object) -> None:
-        path.write_bytes(b"half")
-        raise KeyboardInterrupt
+    def interrupted(path: Path, content: bytes) -> None:
+        write(path, content[:100])
+        raise error
 
-    monkeypatch.setattr(checkpoints, "save_file", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
+    with pytest.raises(raised):
         write_checkpoint(checkpoint(2), tmp_path)
     assert names(tmp_path) == ["checkpoint-000000001.safetensors"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_full_disk_is_reported_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operating system's own error, from a device that is always full."""
+
+    @contextlib.contextmanager
+    def full(_path: Path, *, overwrite: bool) -> Iterator[Path]:
+        assert overwrite
+        try:
+            yield Path("/dev/full")
+        except OSError as error:
+            raise explain_os_error(error, tmp_path) from error
+
+    monkeypatch.setattr(checkpoints, "atomic_path", full)
+    with pytest.raises(DiskFullError, match="disk is full"):
+        write_checkpoint(checkpoint(1), tmp_path)
 
 
 def test_what_a_kill_left_is_ignored_and_removed(tmp_path: Path) -> None:

@@ -227,7 +227,7 @@ def test_resuming_from_other_files_is_refused(folder: Path) -> None:
     [
         ({"pixel_size_x_nm": 160.0}, ["100 nm", "160 nm", "along x"]),
         ({"pixel_size_y_nm": 117.0}, ["110 nm", "117 nm", "along y"]),
-        ({"em_mirrored": True}, ["The camera is mirrored", "the calibration is not"]),
+        ({"em_mirrored": True}, ["camera is mirrored", "calibration is not"]),
     ],
 )
 def test_calibration_of_another_camera_is_refused(

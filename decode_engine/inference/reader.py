@@ -125,7 +125,7 @@ class FrameReader:
     def _blocks(self) -> Iterator[FrameBlock]:
         position = self._start
         while True:
-            end = (position // self._block_frames + 1) * self._block_frames
+            full = end = (position // self._block_frames + 1) * self._block_frames
             if self._stop is not None:
                 end = min(end, self._stop)
             elif self._source.n_frames < end:
@@ -133,6 +133,8 @@ class FrameReader:
             if end <= position or self._closing.is_set():
                 return
             yield FrameBlock(start=position, adu=self._read(position, end))
+            if end < full:
+                return  # the end; frames that come later are a matter of another run
             position = end
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:

@@ -320,6 +320,24 @@ def test_growing_movie_is_followed_to_its_end(network: LocalizationNetwork) -> N
     assert_identical(found, whole)
 
 
+def test_a_movie_that_grows_again_after_its_end_is_not_taken_up(
+    network: LocalizationNetwork,
+) -> None:
+    """Regression: frames that came after the last, incomplete batch got wrong neighbours."""
+
+    class Paused(ArrayMovie):
+        def refresh(self) -> int:
+            if any(stop == 6 for _, stop in self.reads):  # the incomplete batch was taken
+                self._n_frames = len(self.frames)
+            return self._n_frames
+
+    paused = Paused(movie().frames, hidden=5)
+    found = everything(predictor(network, batch_frames=4), paused, follow_s=0.01)
+    short = everything(predictor(network, batch_frames=4), ArrayMovie(movie().frames[:6]))
+    assert len(short) > 0
+    assert_identical(found, short)
+
+
 def test_cancellation_interrupts_a_single_large_step(network: LocalizationNetwork) -> None:
     calls = 0
 

@@ -185,6 +185,15 @@ def test_scaling_reaches_both_ends_of_z(low: float, high: float) -> None:
     )
 
 
+@pytest.mark.parametrize("std", [0.0, 20.0, 2000.0])
+def test_scaling_leaves_room_above_the_mean_flux(std: float) -> None:
+    """Regression: molecules of equal flux were 1 in network units, which a sigmoid never gives."""
+    simulation = SimulationConfig(flux_mean=3500.0, flux_std=std)
+    scaling = NetworkScaling.from_simulation(simulation, calibration(-500.0, 500.0))
+    assert scaling.photon_max >= 1.2 * 3500.0
+    assert scaling.photon_max >= 3500.0 + 8.0 * std
+
+
 def test_scaling_round_trips() -> None:
     scaling = NetworkScaling.from_simulation(SimulationConfig(), calibration(-500.0, 500.0))
     values = torch.tensor([0.0, 12.0, 3500.0])

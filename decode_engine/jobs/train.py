@@ -15,7 +15,7 @@ from decode_engine.contract.messages import EventBody, MetricEvent
 from decode_engine.domain.compatibility import require_same_mirroring, require_same_pixel_size
 from decode_engine.errors import CancelledError, DivergedError, OutputError
 from decode_engine.inference.peaks import extract_peaks
-from decode_engine.io.atomic import require_output
+from decode_engine.io.atomic import explain_os_error, require_output
 from decode_engine.io.calibrations import PixelSize, read_calibration
 from decode_engine.io.cameras import read_camera
 from decode_engine.io.checkpoints import read_latest_checkpoint, remove_checkpoints
@@ -110,7 +110,10 @@ def _train(trainer: Trainer, bundle: Callable[[], ModelBundle], context: JobCont
 def _own(folder: Path) -> Iterator[None]:
     """Make the run folder and keep other processes out of it."""
     is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain_os_error(error, folder) from error
     lock_path = folder / "lock"
     lock = FileLock(lock_path)
     try:

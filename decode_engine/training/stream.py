@@ -116,8 +116,10 @@ def named_generator(seed: int, purpose: str, device: torch.device | str) -> torc
     """Return a generator for one purpose (weights, training, validation) of a seeded run.
 
     Streams of different purposes are independent, so that, for instance, a longer validation
-    does not change the training.
+    does not change the training. It lives on the CPU where the device lacks samplers that the
+    simulation needs (MPS has neither Poisson nor Gamma); see `simulation.draws`.
     """
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     value = int.from_bytes(digest[:8], "little") >> 1  # torch takes 63 bits
-    return torch.Generator(device=device).manual_seed(value)
+    where = "cpu" if torch.device(device).type == "mps" else device
+    return torch.Generator(device=where).manual_seed(value)

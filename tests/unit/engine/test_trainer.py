@@ -466,3 +466,12 @@ def test_named_generators_are_independent() -> None:
         for purpose in ("weights", "training", "validation")
     }
     assert len(set(draws.values())) == len(draws)
+
+
+def test_generators_for_devices_without_samplers_live_on_the_cpu() -> None:
+    """Regression: a training on MPS asked the device for Poisson numbers, which it cannot draw."""
+    generator = named_generator(0, "training", torch.device("mps"))
+    assert generator.device.type == "cpu"
+    assert torch.rand(1, generator=generator) == torch.rand(
+        1, generator=named_generator(0, "training", "cpu")
+    )

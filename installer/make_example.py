@@ -2,7 +2,7 @@
 
 Writes ``resources/example``: a calibration computed from a scalar diffraction PSF (so it has no
 licence but ours), a bead stack simulated from it, a camera, a model trained by the engine, and
-a movie of nuclear-pore-like rings with drift and its truth. Everything is seeded; the model
+a movie of three-dimensional filaments with drift and its truth. Everything is seeded; the model
 depends on the machine's speed because its training is a time budget.
 
     --minutes M    train for M minutes (default 60)
@@ -16,9 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from decode_engine.io.calibrations import write_calibration
-from decode_engine.io.cameras import write_camera
-from decode_engine.psf.spline_coefficients import spline_coefficients
 from diffraction_psf import Objective, psf_stack  # beside this script
 
 from decode_engine import api
@@ -26,6 +23,10 @@ from decode_engine.contract.configs import SimulationConfig
 from decode_engine.contract.messages import EventBody, MetricEvent
 from decode_engine.domain.calibration import Calibration, SplinePsf
 from decode_engine.domain.camera import CameraModel
+from decode_engine.io.calibrations import write_calibration
+from decode_engine.io.cameras import write_camera
+from decode_engine.io.models import read_model, with_half_precision, write_model
+from decode_engine.psf.spline_coefficients import spline_coefficients
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "resources" / "example"
 PIXEL_SIZE_NM = 100.0
@@ -135,19 +136,27 @@ def train(minutes: float) -> None:
         if isinstance(event, MetricEvent):
             print(event.step, event.values, flush=True)
 
+    model = EXAMPLE / "model.decode"
     api.train(
         calibration=EXAMPLE / "calibration.h5",
         camera=EXAMPLE / "camera.json",
-        out=EXAMPLE / "model.decode",
+        out=model,
         overwrite=True,
         minutes=minutes,
         simulation=SIMULATION,
         on_event=show,
     )
+    halve(model)
+
+
+def halve(model: Path) -> None:
+    """Store the weights in half precision: half the size, the same localizations."""
+    write_model(with_half_precision(read_model(model)), model, overwrite=True)
 
 
 def make_movie() -> None:
     """Simulate the movie and its truth."""
+    structure = {"prior": "filaments", "z_min_nm": -500.0, "z_max_nm": 500.0}
     api.simulate(
         calibration=EXAMPLE / "calibration.h5",
         camera=EXAMPLE / "camera.json",
@@ -158,8 +167,9 @@ def make_movie() -> None:
         drift_nm=(60.0, -40.0, 30.0),
         seed=11,
         overwrite=True,
-        **{**SIMULATION.model_dump(exclude={"schema_version"}), "prior": "rings"},
+        **{**SIMULATION.model_dump(exclude={"schema_version"}), **structure},
     )
+    (EXAMPLE / "job.json").unlink()
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from decode_engine.contract.messages import (
     ShutdownCommand,
     SubmitCommand,
     decode_command,
-    encode_line,
+    encode_event,
 )
 from decode_engine.errors import CancelledError, ProtocolError
 from decode_engine.jobs.context import CancelToken, JobContext
@@ -42,7 +42,6 @@ from decode_engine.jobs.registry import describe_failure, run_job
 __all__ = ["Server", "serve"]
 
 _GRACE_S = 3.0  # a job that has not stopped this long after its parent's death is ended
-_LONG_TEXT = 4_000
 
 
 def serve() -> int:
@@ -114,7 +113,7 @@ class Server:
             )
             self._seq += 1
             try:
-                self._output.write(_fit_line(event))
+                self._output.write(encode_event(event))
             except OSError:
                 # Nobody listens any more, so nobody can be told; stop like at end of input.
                 self._close()
@@ -182,21 +181,3 @@ class Server:
             return FinishedEvent(reason="cancelled")
         except Exception as error:  # noqa: BLE001 - the process rim: becomes a failed event
             return describe_failure(error)
-
-
-def _fit_line(event: Event) -> bytes:
-    """Encode an event; shorten its texts if the line would be too long."""
-    try:
-        return encode_line(event)
-    except ProtocolError:
-        body = event.body
-        if isinstance(body, FailedEvent):
-            short: EventBody = body.model_copy(
-                update={"message": body.message[:_LONG_TEXT], "detail": body.detail[-_LONG_TEXT:]}
-            )
-        elif isinstance(body, FinishedEvent):
-            kept = {k: v for k, v in body.summary.items() if len(repr(v)) < _LONG_TEXT}
-            short = body.model_copy(update={"summary": kept})
-        else:
-            raise
-        return encode_line(event.model_copy(update={"body": short}))

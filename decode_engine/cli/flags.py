@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import types
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -15,9 +16,10 @@ from decode_engine.contract.base import Config
 from decode_engine.contract.checking import known_keys, nearest_key, nested_model
 from decode_engine.errors import ConfigError
 
-__all__ = ["add_flags", "apply_settings", "collect_flags", "parse_text"]
+__all__ = ["add_flags", "apply_settings", "collect_flags", "join_negative", "parse_text"]
 
 _UNSET = object()
+_NEGATIVE_LIST = re.compile(r"-\.?\d[\d.eE+-]*([,:][\d.eE+-]+)+")
 
 
 def add_flags(
@@ -71,6 +73,21 @@ def apply_settings(
     return values
 
 
+def join_negative(words: Sequence[str]) -> list[str]:
+    """Write ``--flag -1,2`` as ``--flag=-1,2``.
+
+    argparse knows single negative numbers as values, but takes lists of them for flags.
+    """
+    joined: list[str] = []
+    for word in words:
+        flag = joined[-1] if joined else ""
+        if _NEGATIVE_LIST.fullmatch(word) and flag.startswith("--") and "=" not in flag:
+            joined[-1] = f"{flag}={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
 def parse_text(text: str, info: FieldInfo) -> Any:
     """Turn the text of a flag into what pydantic can check (tuples, dicts, None)."""
     if text.lower() in ("none", "null", "auto") and _allows_none(info):
@@ -105,8 +122,13 @@ def _set_path(values: dict[str, Any], key: str, text: str, model: type[Config]) 
         if depth == len(parts) - 1:
             current[part] = parse_text(text, info)
         elif nested is not None:
-            current = current.setdefault(part, {})
-            fields = nested
+            group = current.setdefault(part, {})
+            if not isinstance(group, dict):
+                raise ConfigError(
+                    f"The setting {part!r} is {group!r}, not a group of settings.",
+                    hint='Write it as {"name": value, …} in the job file.',
+                )
+            current, fields = group, nested
         elif dict in _kinds(info):
             current.setdefault(part, {})[".".join(parts[depth + 1 :])] = _json_or_text(text)
             return

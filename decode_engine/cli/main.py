@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -15,17 +16,16 @@ from typing import Any, NoReturn
 import pydantic
 
 import decode_engine
+from decode_engine.cli.flags import join_negative
 from decode_engine.cli.reporter import JsonReporter, TerminalReporter, print_summary
 from decode_engine.cli.verbs import VERBS, add_verb, build_spec
 from decode_engine.contract.jobs import JobSpec
 from decode_engine.contract.messages import FinishedEvent
 from decode_engine.errors import CancelledError, ConfigError, EngineError
 from decode_engine.jobs.context import CancelToken, JobContext
-from decode_engine.jobs.registry import describe_failure, run_job
+from decode_engine.jobs.registry import describe_failure, exit_code, run_job
 
 __all__ = ["main"]
-
-_FAILED = 3
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,24 +39,37 @@ class _Parser(argparse.ArgumentParser):
 
 def main(words: list[str]) -> int:
     """Run one command and return the exit code."""
-    reporter: JsonReporter | TerminalReporter = TerminalReporter()
+    # Looked for before parsing: bad words must be reported as events too.
+    reporter = JsonReporter(sys.stdout.buffer) if "--json-events" in words else TerminalReporter()
     try:
-        namespace = build_parser().parse_args(words)
+        return _command(words, reporter)
+    except BrokenPipeError:
+        # The reader has gone (as "| head" does) and wants to hear no more, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EngineError.exit_code
+    except KeyboardInterrupt:
+        return CancelledError.exit_code
+
+
+def _command(words: list[str], reporter: JsonReporter | TerminalReporter) -> int:
+    try:
+        namespace = build_parser().parse_args(join_negative(words))
         if namespace.verb == "schema":
             print(json.dumps(_schema(namespace.name), indent=2))
             return 0
-        if namespace.json_events:
-            reporter = JsonReporter(sys.stdout.buffer)
         spec = build_spec(namespace.verb, namespace)
         summary = _run(spec, reporter)
+        if isinstance(reporter, TerminalReporter):
+            print_summary(summary, as_json=namespace.json)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
     except Exception as error:  # noqa: BLE001 - the process rim: everything becomes an exit code
         cancelled = isinstance(error, CancelledError) and isinstance(reporter, JsonReporter)
         reporter(FinishedEvent(reason="cancelled") if cancelled else describe_failure(error))
-        return error.exit_code if isinstance(error, EngineError) else _FAILED
+        return exit_code(error)
     finally:
         reporter.close()
-    if not namespace.json_events:
-        print_summary(summary, as_json=namespace.json)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from typing import IO, Any
@@ -17,7 +18,7 @@ from decode_engine.contract.messages import (
     MetricEvent,
     ProgressEvent,
     StageEvent,
-    encode_line,
+    encode_event,
 )
 
 __all__ = ["JsonReporter", "TerminalReporter"]
@@ -37,7 +38,7 @@ class JsonReporter:
             job_id="cli", seq=self._seq, t_s=round(time.monotonic() - self._start_s, 3), body=event
         )
         self._seq += 1
-        self._stream.write(encode_line(message))
+        self._stream.write(encode_event(message))
         self._stream.flush()
 
     def close(self) -> None:
@@ -92,6 +93,9 @@ class TerminalReporter:
 
 def print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
     """Print what a job returned: JSON, or one aligned line a value."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names may hold bytes that are no text; they must not keep the result back.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if as_json:
         print(strict_json(summary))
         return

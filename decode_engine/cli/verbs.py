@@ -48,16 +48,27 @@ class Verb:
 def build_spec(verb: Verb, namespace: argparse.Namespace) -> jobs.JobSpec:
     """Turn parsed words into the job's specification (file of ``--config`` first, flags last)."""
     values: dict[str, Any] = _read_config(namespace.job_file) if namespace.job_file else {}
-    values.update(collect_flags(namespace, verb.spec))
+    given = collect_flags(namespace, verb.spec)
+    # An empty list of words must not replace the one of the job file.
+    values.update({name: value for name, value in given.items() if value != []})
     for field, _ in verb.positionals:
-        given = getattr(namespace, field, None)
-        if given:
-            values[field] = given
-    if verb.nested is not None and verb.nested_model is not None:
-        nested = dict(values.get(verb.nested, {}))
-        nested.update(collect_flags(namespace, verb.nested_model))
-        apply_settings(nested, namespace.set, verb.nested_model)
-        values[verb.nested] = nested
+        if field not in values:
+            raise ConfigError(
+                f"The argument {field!r} is missing: {verb.spec.model_fields[field].description}",
+                hint=f"Write it behind the verb: decode-engine {verb.name} {field.upper()} …",
+            )
+    if verb.nested is None or verb.nested_model is None:
+        apply_settings(values, namespace.set, verb.spec)
+    else:
+        nested = values.get(verb.nested, {})
+        if not isinstance(nested, dict):
+            raise ConfigError(
+                f"{verb.nested!r} of the job file {namespace.job_file} is {nested!r}, not a group "
+                "of settings.",
+                hint='Write it as {"name": value, …}.',
+            )
+        nested = {**nested, **collect_flags(namespace, verb.nested_model)}
+        values[verb.nested] = apply_settings(nested, namespace.set, verb.nested_model)
     if verb.finish is not None:
         verb.finish(namespace, values)
     spec: Any = validate(verb.spec, values)
@@ -67,7 +78,7 @@ def build_spec(verb: Verb, namespace: argparse.Namespace) -> jobs.JobSpec:
 
 def _read_config(path: str) -> dict[str, Any]:
     try:
-        values = json.loads(Path(path).read_text("utf-8"))
+        values = json.loads(Path(path).read_text("utf-8-sig"))
     except OSError as error:
         raise ConfigError(
             f"The job file {path} cannot be read: {error.strerror}.", hint="Check the path."
@@ -92,7 +103,7 @@ def _size_argument(parser: argparse.ArgumentParser) -> None:
 def _size_finish(namespace: argparse.Namespace, values: dict[str, Any]) -> None:
     if namespace.size:
         parts = namespace.size.replace("x", ",").split(",")
-        values["size_px"] = parts if len(parts) == 2 else [parts[0], parts[0]]
+        values["size_px"] = parts * 2 if len(parts) == 1 else parts
 
 
 def _pixel_argument(parser: argparse.ArgumentParser) -> None:
@@ -104,6 +115,11 @@ def _pixel_argument(parser: argparse.ArgumentParser) -> None:
 def _pixel_finish(namespace: argparse.Namespace, values: dict[str, Any]) -> None:
     if namespace.pixel_size_nm:
         parts = namespace.pixel_size_nm.split(",")
+        if len(parts) > 2:
+            raise ConfigError(
+                f"The pixel size {namespace.pixel_size_nm!r} has {len(parts)} values.",
+                hint="Give one number, or two for x and y: 100 or 100,120.",
+            )
         values["config"]["pixel_size_x_nm"] = parts[0]
         values["config"].setdefault("pixel_size_y_nm", parts[-1])
 

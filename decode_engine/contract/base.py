@@ -6,13 +6,24 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Config", "setting"]
+__all__ = ["Config", "Message", "setting"]
 
 
 class Config(BaseModel):
-    """Base model: immutable, no unknown keys, NaN and infinity survive JSON as strings."""
+    """Base of configurations: immutable, no unknown keys, numbers are finite.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+    An infinite limit must be allowed by its `setting` (``allow_inf_nan=True``).
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, ser_json_inf_nan="strings"
+    )
+
+
+class Message(Config):
+    """Base of messages: results may be NaN or infinite, which survive JSON as strings."""
+
+    model_config = ConfigDict(allow_inf_nan=True)
 
 
 def setting(default: Any, doc: str, *, unit: str = "", **constraints: Any) -> Any:

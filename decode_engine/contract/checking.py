@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -24,25 +25,48 @@ def validate(model: type[ModelType], values: Mapping[str, Any]) -> ModelType:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or model.__name__
-        given = first.get("input")
-        shown = "" if isinstance(given, (dict, Config)) else f" (given: {given})"
-        if first["type"] == "missing":
-            raise ConfigError(
-                f"The setting {where} is missing.",
-                hint=f"Give it with --{where.split('.')[-1].replace('_', '-')}.",
-            ) from error
-        if first["type"] == "extra_forbidden":
-            known = known_keys(model)
-            raise ConfigError(
-                f"The setting {where!r} does not exist.", hint=nearest_key(where, known)
-            ) from error
-        message = first["msg"].removeprefix("Value error, ")
-        raise ConfigError(
-            f"The setting {where} is not possible{shown}: {message}.",
-            hint="The command 'decode-engine schema' lists all settings with their ranges.",
-        ) from error
+        raise _explain(model, error) from error
+
+
+def _explain(model: type[Config], error: ValidationError) -> ConfigError:
+    first = error.errors()[0]
+    names = [str(part) for part in first["loc"] if isinstance(part, str)]
+    where = ".".join(names) or model.__name__
+    given = first.get("input")
+    if first["type"] in ("missing", "too_long") and isinstance(given, (list, tuple)):
+        return ConfigError(
+            f"The setting {where} needs {_tuple_length(model, names)} values, not {len(given)} "
+            f"(given: {','.join(map(str, given))}).",
+            hint="The command 'decode-engine schema' says what each one is.",
+        )
+    if first["type"] == "missing":
+        return ConfigError(
+            f"The setting {where} is missing.",
+            hint=f"Give it with --{names[-1].replace('_', '-')}.",
+        )
+    if first["type"] == "extra_forbidden":
+        return ConfigError(
+            f"The setting {where!r} does not exist.", hint=nearest_key(where, known_keys(model))
+        )
+    shown = "" if isinstance(given, (dict, Config)) else f" (given: {given})"
+    message = first["msg"].removeprefix("Value error, ")
+    return ConfigError(
+        f"The setting {where} is not possible{shown}: {message}.",
+        hint="The command 'decode-engine schema' lists all settings with their ranges.",
+    )
+
+
+def _tuple_length(model: type[Config], names: list[str]) -> str:
+    """Return how many values a setting has, in words."""
+    info = model.model_fields[names[0]]
+    for name in names[1:]:
+        nested = nested_model(info)
+        if nested is None:
+            break
+        info = nested.model_fields[name]
+    options = (info.annotation, *typing.get_args(info.annotation))
+    lengths = [len(typing.get_args(o)) for o in options if typing.get_origin(o) is tuple]
+    return str(lengths[0]) if lengths else "others"
 
 
 def known_keys(model: type[Config], prefix: str = "") -> list[str]:

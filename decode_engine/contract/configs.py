@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import model_validator
+from pydantic import ConfigDict, model_validator
 
 from decode_engine.contract.base import Config, setting
 
@@ -22,6 +22,9 @@ __all__ = [
 
 class CameraConfig(Config):
     """Contents of a camera file (JSON). Map entries are paths relative to the file."""
+
+    # `CameraModel` refuses numbers that are not finite, maps included, in the camera's own words.
+    model_config = ConfigDict(allow_inf_nan=True)
 
     schema_version: Literal[1] = 1
     kind: Literal["ideal", "emccd", "scmos"] = setting("scmos", "Type of camera.")
@@ -274,7 +277,11 @@ class RenderConfig(Config):
     )
     sigma_min_nm: float = setting(3.0, "Smallest width of a drawn Gaussian.", unit="nm", ge=0)
     sigma_max_nm: float = setting(
-        100.0, "Localizations with larger sigma are left out.", unit="nm", gt=0
+        100.0,
+        "Localizations with larger sigma are left out; inf for none.",
+        unit="nm",
+        gt=0,
+        allow_inf_nan=True,
     )
     probability_min: float = setting(0.0, "Localizations below are left out.", ge=0, le=1)
     field_nm: tuple[float, float, float, float] | None = setting(
@@ -288,7 +295,9 @@ class EvaluateConfig(Config):
 
     schema_version: Literal[1] = 1
     tolerance_lateral_nm: float = setting(250.0, "Largest lateral distance.", unit="nm", gt=0)
-    tolerance_axial_nm: float = setting(500.0, "Largest axial distance.", unit="nm", gt=0)
+    tolerance_axial_nm: float = setting(
+        500.0, "Largest axial distance; inf for any.", unit="nm", gt=0, allow_inf_nan=True
+    )
     matching: Literal["greedy", "hungarian"] = setting("greedy", "How pairs are found.")
     border_nm: float = setting(0.0, "Zone at the border that is not judged.", unit="nm", ge=0)
     field_nm: tuple[float, float, float, float] | None = setting(

@@ -33,6 +33,8 @@ __all__ = [
 ]
 
 _DEVICE = "Device: auto, cpu, cuda, cuda:1, mps."
+# More pixels than any camera of the field has; a slip such as 64000 must not fill the memory.
+_SidePx: TypeAlias = Annotated[int, Field(ge=1, le=8192)]
 
 
 class CalibrateSpec(Config):
@@ -52,7 +54,7 @@ class SimulateSpec(Config):
     camera: str = setting(..., "Camera file.")
     out: str = setting(..., "Folder for movie.tif and truth.csv.")
     frames: int = setting(..., "Number of frames.", ge=1)
-    size_px: tuple[int, int] = setting(..., "Width and height of the movie.", unit="px")
+    size_px: tuple[_SidePx, _SidePx] = setting(..., "Width and height of the movie.", unit="px")
     density_per_um2: float | None = setting(
         None, "Emitters on per frame and area; overrides the configuration.", unit="1/um^2", gt=0
     )

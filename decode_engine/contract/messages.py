@@ -6,11 +6,12 @@ object per line, UTF-8, at most `MAX_LINE_BYTES`. Bulk data go by file path.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
-from decode_engine.contract.base import Config
+from decode_engine.contract.base import Config, Message
 from decode_engine.contract.jobs import JobSpec
 from decode_engine.errors import ProtocolError
 
@@ -38,15 +39,17 @@ __all__ = [
     "SummaryValue",
     "decode_command",
     "decode_event",
+    "encode_event",
     "encode_line",
 ]
 
 PROTOCOL_VERSION = 1
 MAX_LINE_BYTES = 64 * 1024
+_LONG_TEXT = 2_000  # characters that are kept of a text in a line that would be too long
 SummaryValue: TypeAlias = str | int | float | bool | list[str] | list[float] | None
 
 
-class SubmitCommand(Config):
+class SubmitCommand(Message):
     """Run a job."""
 
     command: Literal["submit"] = "submit"
@@ -54,28 +57,28 @@ class SubmitCommand(Config):
     spec: JobSpec
 
 
-class CancelCommand(Config):
+class CancelCommand(Message):
     """Stop a job."""
 
     command: Literal["cancel"] = "cancel"
     job_id: str
 
 
-class PauseCommand(Config):
+class PauseCommand(Message):
     """Let a job wait."""
 
     command: Literal["pause"] = "pause"
     job_id: str
 
 
-class ResumeCommand(Config):
+class ResumeCommand(Message):
     """Let a waiting job go on."""
 
     command: Literal["resume"] = "resume"
     job_id: str
 
 
-class ShutdownCommand(Config):
+class ShutdownCommand(Message):
     """Cancel what runs and exit."""
 
     command: Literal["shutdown"] = "shutdown"
@@ -87,7 +90,7 @@ Command: TypeAlias = Annotated[
 ]
 
 
-class HelloEvent(Config):
+class HelloEvent(Message):
     """First line of an engine."""
 
     event: Literal["hello"] = "hello"
@@ -97,20 +100,20 @@ class HelloEvent(Config):
     devices: list[str]
 
 
-class AcceptedEvent(Config):
+class AcceptedEvent(Message):
     """A job was taken and will run."""
 
     event: Literal["accepted"] = "accepted"
 
 
-class StageEvent(Config):
+class StageEvent(Message):
     """A part of the job begins."""
 
     event: Literal["stage"] = "stage"
     name: str
 
 
-class ProgressEvent(Config):
+class ProgressEvent(Message):
     """How far the job is."""
 
     event: Literal["progress"] = "progress"
@@ -120,7 +123,7 @@ class ProgressEvent(Config):
     eta_s: float | None = None
 
 
-class MetricEvent(Config):
+class MetricEvent(Message):
     """Numbers that belong to a step."""
 
     event: Literal["metric"] = "metric"
@@ -128,7 +131,7 @@ class MetricEvent(Config):
     values: dict[str, float]
 
 
-class PreviewEvent(Config):
+class PreviewEvent(Message):
     """An array on disk worth showing."""
 
     event: Literal["preview"] = "preview"
@@ -137,7 +140,7 @@ class PreviewEvent(Config):
     dtype: str
 
 
-class LogEvent(Config):
+class LogEvent(Message):
     """Words for the user."""
 
     event: Literal["log"] = "log"
@@ -145,7 +148,7 @@ class LogEvent(Config):
     text: str
 
 
-class ArtifactEvent(Config):
+class ArtifactEvent(Message):
     """A file was written."""
 
     event: Literal["artifact"] = "artifact"
@@ -153,7 +156,7 @@ class ArtifactEvent(Config):
     path: str
 
 
-class FailedEvent(Config):
+class FailedEvent(Message):
     """The job ended with an error."""
 
     event: Literal["failed"] = "failed"
@@ -163,7 +166,7 @@ class FailedEvent(Config):
     detail: str = ""
 
 
-class FinishedEvent(Config):
+class FinishedEvent(Message):
     """The job ended as asked."""
 
     event: Literal["finished"] = "finished"
@@ -186,7 +189,7 @@ EventBody: TypeAlias = Annotated[
 ]
 
 
-class Event(Config):
+class Event(Message):
     """An event with its envelope: which job, its number in the stream, engine time."""
 
     job_id: str | None
@@ -199,11 +202,44 @@ _COMMANDS: TypeAdapter[Command] = TypeAdapter(Command)
 
 
 def encode_line(message: Config) -> bytes:
-    """Return one JSON line (with its newline); text is cut if the line would be too long."""
+    """Return one JSON line (with its newline).
+
+    Raises
+    ------
+    ProtocolError
+        If it would be longer than `MAX_LINE_BYTES`.
+    """
     line = message.model_dump_json().encode() + b"\n"
     if len(line) <= MAX_LINE_BYTES:
         return line
     raise ProtocolError(f"A message of {len(line)} bytes exceeds {MAX_LINE_BYTES}.")
+
+
+def encode_event(event: Event) -> bytes:
+    """Return the line of an event; what would make it too long is cut or left out."""
+    try:
+        return encode_line(event)
+    except (ProtocolError, PydanticSerializationError):
+        body = event.body
+        values = {name: _shortened(getattr(body, name)) for name in type(body).model_fields}
+        return encode_line(event.model_copy(update={"body": type(body)(**values)}))
+
+
+def _shortened(value: Any) -> Any:
+    """Cut texts and leave out long entries; bytes of file names that are no text become ``?``."""
+    if isinstance(value, str):
+        text = value.encode("utf-8", "replace").decode()
+        return (
+            text
+            if len(text) <= _LONG_TEXT
+            else f"{text[: _LONG_TEXT // 2]} … {text[-_LONG_TEXT // 2 :]}"
+        )
+    if isinstance(value, dict):
+        short = {_shortened(k): _shortened(v) for k, v in value.items()}
+        return {k: v for k, v in short.items() if len(repr(v)) <= _LONG_TEXT + 10}
+    if isinstance(value, list):
+        return [_shortened(v) for v in value]
+    return value
 
 
 def decode_command(line: bytes) -> Command:

@@ -6,15 +6,17 @@ import errno
 import importlib
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 
 from pydantic import TypeAdapter
 
 from decode_engine.contract.jobs import JobSpec
 from decode_engine.contract.messages import FailedEvent, SummaryValue
-from decode_engine.errors import DiskFullError, EngineError
+from decode_engine.errors import EngineError, InputError
+from decode_engine.io.atomic import explain_os_error
 from decode_engine.jobs.context import JobContext
 
-__all__ = ["JOB_MODULES", "describe_failure", "run_job"]
+__all__ = ["JOB_MODULES", "describe_failure", "exit_code", "run_job"]
 
 # Modules are named, not imported: torch loads only for the jobs that need it.
 JOB_MODULES: Mapping[str, str] = {
@@ -33,6 +35,12 @@ JOB_MODULES: Mapping[str, str] = {
 
 _SUMMARY: TypeAdapter[dict[str, SummaryValue]] = TypeAdapter(dict[str, SummaryValue])
 _DETAIL_LIMIT = 16_000  # a failed event must fit into one protocol line
+_MESSAGE_LIMIT = 500
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+# What a wrong name or a missing right looks like where no room has said it in its own words.
+_USERS_ERRORS = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP}
+)
 
 
 def run_job(spec: JobSpec, context: JobContext) -> dict[str, SummaryValue]:
@@ -49,8 +57,19 @@ def run_job(spec: JobSpec, context: JobContext) -> dict[str, SummaryValue]:
     return _SUMMARY.validate_python(module.run(spec, context))
 
 
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of a command that ended with ``error``."""
+    if isinstance(error, EngineError):
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno in {*_DISK_FULL, *_USERS_ERRORS}:
+        return InputError.exit_code
+    return EngineError.exit_code
+
+
 def describe_failure(error: BaseException) -> FailedEvent:
     """Turn any exception into the words, the code and the way out that the user gets."""
+    if isinstance(error, OSError) and error.errno in _DISK_FULL:
+        error = explain_os_error(error, Path(str(error.filename or "a file")))
     if isinstance(error, EngineError):
         return FailedEvent(
             code=error.code,
@@ -66,16 +85,19 @@ def describe_failure(error: BaseException) -> FailedEvent:
             hint="Close other programs, or choose smaller tiles, batches or the CPU.",
             detail=detail,
         )
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in _USERS_ERRORS:
+        named = error.filename or "A file"
         return FailedEvent(
-            code=DiskFullError.code,
-            message=f"The disk is full: {error.filename or 'a file'} could not be written.",
-            hint="Free space and resume; what was written so far is kept.",
+            code=InputError.code,
+            message=f"{named} cannot be used: {error.strerror}."[:_MESSAGE_LIMIT],
+            hint="Check the name, and that you may read and write there.",
             detail=detail,
         )
     return FailedEvent(
         code="internal_error",
-        message=f"Something went wrong that should not: {type(error).__name__}: {error}"[:500],
+        message=f"Something went wrong that should not: {type(error).__name__}: {error}"[
+            :_MESSAGE_LIMIT
+        ],
         hint="Please report it with the details below.",
         detail=detail,
     )

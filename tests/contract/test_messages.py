@@ -16,6 +16,7 @@ from decode_engine.contract.messages import (
     ProgressEvent,
     decode_command,
     decode_event,
+    encode_event,
     encode_line,
 )
 from decode_engine.errors import ProtocolError
@@ -112,3 +113,28 @@ def test_arbitrary_bytes_never_crash_the_decoder(line: bytes) -> None:
 def test_a_message_that_is_too_long_is_refused() -> None:
     with pytest.raises(ProtocolError, match="exceeds"):
         encode_line(messages.LogEvent(text="x" * messages.MAX_LINE_BYTES))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        messages.LogEvent(text="x" * 70_000),
+        messages.FailedEvent(
+            code="c", message="m" * 70_000, hint="h" * 70_000, detail="d" * 70_000
+        ),
+        messages.FinishedEvent(
+            reason="completed", summary={"paths": ["p" * 90] * 2_000, "n": 3, "long": "y" * 70_000}
+        ),
+        messages.ArtifactEvent(kind="table", path="bad\udcff.csv"),
+    ],
+    ids=lambda body: type(body).__name__,
+)
+def test_any_event_gets_through(body: messages.EventBody) -> None:
+    """Regression: long logs ended the job, and no text of a path ended the stream."""
+    line = encode_event(Event(job_id="j", seq=1, t_s=0, body=body))
+    assert len(line) <= messages.MAX_LINE_BYTES
+    again = decode_event(line).body
+    assert type(again) is type(body)
+    if isinstance(again, messages.FinishedEvent):
+        assert again.summary["n"] == 3
+        assert "paths" not in again.summary

@@ -35,6 +35,7 @@ from decode_engine.inference.reader import FrameBlock, FrameReader
 from decode_engine.inference.tiling import (
     Tile,
     TilePlan,
+    activation_bytes_per_px,
     choose_batch_frames,
     choose_tile_px,
     owned_by,
@@ -114,13 +115,15 @@ class Predictor:
         self.camera = camera
         self.options = options or PredictorOptions()
         self.autocast_dtype = autocast_dtype(device, self.options.precision)
+        self._bytes_per_px = activation_bytes_per_px(self.network)
 
     def plan(self, source: FrameSource, region: Roi | None = None) -> tuple[TilePlan, int]:
         """Return the tiles and the frames per step for a movie."""
         frame_px = (source.width_px, source.height_px)
-        tile_px = self.options.tile_px or choose_tile_px(self.network)
+        tile_px = self.options.tile_px or choose_tile_px(self.network, self._bytes_per_px)
         plan = plan_tiles(frame_px, region, self.network, tile_px)
-        return plan, self.options.batch_frames or choose_batch_frames(self.network, plan)
+        batch_frames = self.options.batch_frames
+        return plan, batch_frames or choose_batch_frames(self.network, plan, self._bytes_per_px)
 
     def localize(
         self,
@@ -223,12 +226,13 @@ class _Run:
     def finish(self) -> LocalizedBatch:
         """Localize the movie's last frames, which stand in for those that should follow."""
         self._batch_start += self._batch_frames
-        saturated = self._saturated.repeat_last(self._batch_frames)
+        frames_out = self._frames_out()
+        saturated = self._saturated.repeat_last(len(frames_out))
         tables = [
-            self._localize_tile(tile, window.repeat_last(self._batch_frames), saturated)
+            self._localize_tile(tile, window.repeat_last(len(frames_out)), saturated)
             for tile, window in zip(self._plan.tiles, self._features, strict=True)
         ]
-        return self._collect(tables, self._frames_out())
+        return self._collect(tables, frames_out)
 
     def _filled_up(self, block: FrameBlock) -> NDArray[Any]:
         """Return a whole batch; its first and last frame stand in for those that are missing."""
@@ -352,7 +356,8 @@ class _RollingWindow:
 
 
 def _repeated(item: Tensor, count: int) -> Tensor:
-    return item.expand(count, *item.shape[1:])
+    """Return copies of ``item`` (1, ...) in its memory format, which `expand` would lose."""
+    return torch.cat([item] * count)
 
 
 def _cut(maps: Tensor, roi: Roi) -> Tensor:

@@ -180,21 +180,19 @@ def memory_budget_bytes(device: torch.device) -> int:
     return CPU_BUDGET_BYTES
 
 
-def choose_tile_px(network: LocalizationNetwork) -> int:
+def choose_tile_px(network: LocalizationNetwork, bytes_per_px: int) -> int:
     """Return the largest tile of which one frame fits the memory, at least four halos wide."""
-    budget = memory_budget_bytes(network.device)
-    side = int((budget / activation_bytes_per_px(network)) ** 0.5)
+    side = int((memory_budget_bytes(network.device) / bytes_per_px) ** 0.5)
     align = network.alignment_px
     return max(side // align * align, 4 * _halo_px(network))
 
 
-def choose_batch_frames(network: LocalizationNetwork, plan: TilePlan) -> int:
+def choose_batch_frames(network: LocalizationNetwork, plan: TilePlan, bytes_per_px: int) -> int:
     """Return how many frames to take at once."""
     pixels = max(tile.seen.width_px * tile.seen.height_px for tile in plan.tiles)
     if network.device.type == "cpu":
         return max(1, min(CPU_BATCH_FRAMES, CPU_BATCH_PX // pixels))
-    budget = memory_budget_bytes(network.device)
-    fitting = budget // (activation_bytes_per_px(network) * pixels)
+    fitting = memory_budget_bytes(network.device) // (bytes_per_px * pixels)
     return max(1, min(GPU_BATCH_FRAMES, fitting))
 
 

@@ -240,7 +240,7 @@ def main() -> None:
         localize_sparse(Path(folder), int(size), float(gigabytes), int(last) or None)
         return
     if options.only in (None, "speed"):
-        for size, n_frames in ((64, 48), (256, 4)):
+        for size, n_frames in ((64, 96), (256, 8)):
             print(json.dumps(speed(size, n_frames, options.repeats)), flush=True)
     if options.only in (None, "memory"):
         print(json.dumps(memory("memory", 2048, None, options.gb)), flush=True)

@@ -173,7 +173,6 @@ def test_each_frame_is_read_and_encoded_once(
         return encode(self, frames)  # type: ignore[no-any-return]
 
     tested = predictor(network, batch_frames=2, tile_px=512)
-    tested.plan(source)
     monkeypatch.setattr(type(network), "encode", counting)
     everything(tested, source)
     assert sum(encoded) == 12  # the last batch is filled up
@@ -198,6 +197,23 @@ def test_range_is_a_slice_of_the_whole(
     part = everything(predictor(network, batch_frames=batch_frames), source, frames)
     inside = (whole.frame >= frames[0]) & (whole.frame < frames[1])
     assert_identical(part, whole.take(inside))
+
+
+def test_features_keep_their_memory_format(
+    network: LocalizationNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: copies of the first frame made all later batches lose channels-last memory."""
+    tested = predictor(network, batch_frames=4)
+    fuse, formats = type(network).fuse, []
+
+    def watching(self: LocalizationNetwork, features: torch.Tensor) -> Any:
+        formats.append(features[:, 0].is_contiguous(memory_format=torch.channels_last))
+        return fuse(self, features)
+
+    monkeypatch.setattr(type(network), "fuse", watching)
+    everything(tested, movie(9, 36, 48))
+    assert len(formats) == 3
+    assert all(formats)
 
 
 def test_single_frame_movie(network: LocalizationNetwork) -> None:

@@ -125,8 +125,8 @@ def test_sizes_follow_the_memory(
     per_px = activation_bytes_per_px(network)
     assert per_px > 0
     monkeypatch.setattr("decode_engine.inference.tiling.CPU_BUDGET_BYTES", per_px * 400**2)
-    assert choose_tile_px(network) == 400
+    assert choose_tile_px(network, per_px) == 400
     monkeypatch.setattr("decode_engine.inference.tiling.CPU_BUDGET_BYTES", per_px)
-    assert choose_tile_px(network) == 4 * 56
-    assert choose_batch_frames(network, plan_tiles((64, 64), None, network, 512)) == 8
-    assert choose_batch_frames(network, plan_tiles((512, 512), None, network, 512)) == 1
+    assert choose_tile_px(network, per_px) == 4 * 56
+    assert choose_batch_frames(network, plan_tiles((64, 64), None, network, 512), per_px) == 8
+    assert choose_batch_frames(network, plan_tiles((512, 512), None, network, 512), per_px) == 1

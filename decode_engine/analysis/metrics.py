@@ -30,6 +30,7 @@ from decode_engine.analysis.matching import Index, Points, match
 from decode_engine.contract.configs import EvaluateConfig
 from decode_engine.domain.localizations import Emitters, Localizations
 from decode_engine.domain.table import BoolArray
+from decode_engine.errors import ConfigError
 
 __all__ = [
     "ALPHA_AXIAL_PER_NM",
@@ -282,6 +283,13 @@ def _inside_border(
         float(np.nanmax(reference.y_nm)),
     )
     border = config.border_nm
+    if not (right - left > 2 * border and bottom - top > 2 * border):
+        raise ConfigError(
+            f"Nothing is left of the field {left:g},{top:g},{right:g},{bottom:g} nm less a border "
+            f"of {border:g} nm.",
+            hint="Give left, top, right, bottom with right > left and bottom > top, and a "
+            "narrower border.",
+        )
     truth_inside, estimate_inside = (
         (table.x_nm >= left + border)
         & (table.x_nm <= right - border)

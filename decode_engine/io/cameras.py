@@ -76,7 +76,7 @@ def read_camera_config(path: Path) -> CameraConfig:
     try:
         # Windows editors begin files with a byte-order mark.
         content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise CameraError(
             f"{path.name} is not a JSON file: {error}.", hint=_EXAMPLE, detail=repr(error)
         ) from error

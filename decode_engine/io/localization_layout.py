@@ -23,6 +23,8 @@ __all__ = [
     "column_names",
     "create_column",
     "create_file",
+    "is_ours",
+    "is_partial_result",
     "list_parts",
     "open_checked",
     "partial_path",
@@ -35,6 +37,7 @@ FORMAT = "decode-desktop localizations"
 FORMAT_VERSION = 1
 CHUNK_ROWS = 1 << 16
 METADATA_NAME = "metadata.json"
+_DAMAGED = "The file is damaged; make it again."
 COLUMNS: dict[str, ColumnSpec] = {spec.name: spec for spec in Localizations.specs()}
 
 
@@ -136,19 +139,28 @@ def open_checked(path: Path) -> Iterator[Any]:
             detail=str(error),
         ) from error
     with file:
-        found = file.attrs.get("format")
-        if found != FORMAT:
+        if not is_ours(file):
             raise LocalizationsError(
                 f"{path} is an HDF5 file, but not one of localizations.",
                 hint="Inspect it to see what it is.",
             )
-        version = int(file.attrs["format_version"])
+        version = file.attrs.get("format_version")
+        if not isinstance(version, (int, np.integer)):
+            raise LocalizationsError(f"{path} has no format version.", hint=_DAMAGED)
         if version > FORMAT_VERSION:
             raise LocalizationsError(
                 f"{path} has the format version {version}, this program knows {FORMAT_VERSION}.",
                 hint="Update the program.",
             )
+        if "localizations" not in file:
+            raise LocalizationsError(f"{path} has no table.", hint=_DAMAGED)
         yield file
+
+
+def is_ours(file: Any) -> bool:
+    """Whether an open HDF5 file calls itself a localization file."""
+    found = file.attrs.get("format")
+    return isinstance(found, str) and found == FORMAT
 
 
 def write_header(
@@ -186,6 +198,11 @@ def column_names(file: Any) -> tuple[str, ...]:
     return tuple(name for name in COLUMNS if name in file["localizations"])
 
 
+def is_partial_result(folder: Path) -> bool:
+    """Whether a folder holds an unfinished result (other programs write a metadata.json too)."""
+    return folder.suffix == ".partial" and (folder / METADATA_NAME).is_file()
+
+
 def list_parts(folder: Path) -> list[Path]:
     """Return the parts of an unfinished result, in order."""
     if not (folder / METADATA_NAME).is_file():
@@ -204,6 +221,11 @@ def read_table(path: Path) -> Localizations:
         if missing:
             raise LocalizationsError(
                 f"{path} lacks the column {missing[0]!r}.",
-                hint="The file is damaged; make it again.",
+                hint=_DAMAGED,
             )
-        return Localizations(**{name: group[name][:] for name in column_names(file)})
+        try:
+            return Localizations(**{name: group[name][:] for name in column_names(file)})
+        except (OSError, TypeError, AttributeError) as error:
+            raise LocalizationsError(
+                f"{path} has columns that cannot be read.", hint=_DAMAGED, detail=str(error)
+            ) from error

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Self
 
+from decode_engine.errors import LocalizationsError
+
 __all__ = ["LocalizationMetadata", "software_versions", "utc_now"]
 
 # Settings that do not change the result, so a job may be resumed with others.
@@ -113,16 +115,29 @@ class LocalizationMetadata:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read `to_json`'s text; fields of later versions are ignored."""
-        values = json.loads(text)
-        known = {f.name for f in dataclasses.fields(cls)}
-        kept = {k: v for k, v in values.items() if k in known}
-        for name in ("movie_paths", "notes"):
-            kept[name] = tuple(kept.get(name, ()))
-        kept["roi"] = tuple(kept["roi"]) if kept.get("roi") else None
-        for name in ("camera", "config", "versions"):
-            kept[name] = MappingProxyType(dict(kept.get(name, {})))
-        return cls(**kept)
+        """Read `to_json`'s text; fields of later versions are ignored.
+
+        Raises
+        ------
+        LocalizationsError
+            If the text is not that of a provenance.
+        """
+        try:
+            values = json.loads(text)
+            known = {f.name for f in dataclasses.fields(cls)}
+            kept = {k: v for k, v in values.items() if k in known}
+            for name in ("movie_paths", "notes"):
+                kept[name] = tuple(kept.get(name, ()))
+            kept["roi"] = tuple(kept["roi"]) if kept.get("roi") else None
+            for name in ("camera", "config", "versions"):
+                kept[name] = MappingProxyType(dict(kept.get(name, {})))
+            return cls(**kept)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise LocalizationsError(
+                "The provenance of the localizations cannot be read.",
+                hint="The file is damaged or not a result of this program; make it again.",
+                detail=str(error),
+            ) from error
 
     def differences(self, other: LocalizationMetadata) -> list[str]:
         """Name what differs between two jobs such that one cannot continue the other."""

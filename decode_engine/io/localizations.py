@@ -38,6 +38,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import h5py
+
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import LocalizationsError
 from decode_engine.io.atomic import atomic_path
@@ -45,6 +47,8 @@ from decode_engine.io.localization_layout import (
     FORMAT,
     FORMAT_VERSION,
     create_file,
+    is_ours,
+    is_partial_result,
     list_parts,
     open_checked,
     partial_path,
@@ -64,6 +68,8 @@ __all__ = [
     "FORMAT_VERSION",
     "LocalizationMetadata",
     "LocalizationWriter",
+    "is_ours",
+    "is_partial_result",
     "partial_path",
     "read_localization_metadata",
     "read_localizations",
@@ -106,9 +112,10 @@ def read_localization_metadata(path: Path) -> LocalizationMetadata:
     if path.is_dir():
         return read_partial_metadata(path)
     with open_checked(path) as file:
-        if "provenance" not in file:
+        provenance = file.get("provenance")
+        if provenance is None or h5py.check_string_dtype(provenance.dtype) is None:
             raise LocalizationsError(
                 f"{path} has no provenance; it is a part of an unfinished result.",
                 hint=f"Give the folder {path.parent} instead.",
             )
-        return LocalizationMetadata.from_json(file["provenance"].asstr()[()])
+        return LocalizationMetadata.from_json(provenance.asstr()[()])

@@ -241,7 +241,10 @@ def _scan_version_5(path: Path) -> list[str]:
             names.append(_element_name(head, order))
             handle.seek(start + size)
     # The unnamed element at the end holds the objects' insides.
-    return [name for name in names if name]
+    named = [name for name in names if name]
+    if not all(name.isidentifier() for name in named):
+        raise ValueError("names that MATLAB does not allow")
+    return named
 
 
 def _element_name(head: bytes, order: str) -> str:

@@ -23,6 +23,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -143,7 +144,8 @@ def read_model(path: Path) -> ModelBundle:
     try:
         with zipfile.ZipFile(path) as archive:
             return _bundle({name: archive.read(name) for name in archive.namelist()}, path)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        # Of an encrypted member zipfile says RuntimeError, of an unknown compression the other.
         raise ModelError(
             f"{path} is not a model of this program, or it is damaged.",
             hint="Give a model file that 'train' has written.",
@@ -216,6 +218,9 @@ def _bundle(entries: Mapping[str, bytes], path: Path) -> ModelBundle:
     try:
         text = json.loads(entries["model.json"])
         _require_version(text, path)
+        for name in ("network_options", "scaling", "training_record"):
+            if not isinstance(text[name], dict):
+                raise TypeError(f"{name} is a {type(text[name]).__name__}")
         return ModelBundle(
             network=text["network"],
             network_options=text["network_options"],
@@ -226,7 +231,16 @@ def _bundle(entries: Mapping[str, bytes], path: Path) -> ModelBundle:
             calibration=calibration_from_bytes(entries["calibration.h5"], f"{path}: calibration"),
             camera=_camera(entries),
         )
-    except (KeyError, TypeError, ValueError, SafetensorError, ValidationError) as error:
+    except ModelError:
+        raise
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+        SafetensorError,
+        ValidationError,
+    ) as error:
         raise ModelError(
             f"The model {path} is damaged or from another version.",
             hint="Train the model again, or use the program that wrote it.",

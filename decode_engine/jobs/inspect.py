@@ -18,8 +18,9 @@ from decode_engine.io.calibrations import describe_calibration, is_calibration_f
 from decode_engine.io.cameras import read_camera
 from decode_engine.io.filetypes import FileType, describe_file_type, file_type
 from decode_engine.io.localizations import (
-    FORMAT,
     LocalizationMetadata,
+    is_ours,
+    is_partial_result,
     read_localization_metadata,
     read_localizations,
 )
@@ -59,9 +60,13 @@ def run(spec: InspectSpec, context: JobContext) -> Facts:
 def _describer(path: Path) -> Callable[[Path], Facts]:
     kind = file_type(path)
     if kind == "folder":
-        return _localizations if (path / "metadata.json").is_file() else _movie
+        return _localizations if is_partial_result(path) else _movie
     if kind == "hdf5":
         return _localizations if _is_ours(path) else _calibration
+    if kind == "empty":
+        raise InputError(
+            f"{path} is empty (0 bytes).", hint="Copy the file again, or make it again."
+        )
     known: Mapping[FileType, Callable[[Path], Facts]] = {
         "matlab": _calibration,
         "zip": _model,
@@ -69,7 +74,6 @@ def _describer(path: Path) -> Callable[[Path], Facts]:
         "tiff": _movie,
         "raw": _movie,
         "npy": _movie,
-        "empty": _movie,
         "microscope": _movie,
     }
     if kind == "text":
@@ -85,9 +89,13 @@ def _describer(path: Path) -> Callable[[Path], Facts]:
 def _is_ours(path: Path) -> bool:
     try:
         with h5py.File(path, "r", locking=False) as file:
-            return bool(file.attrs.get("format") == FORMAT)
-    except OSError:
-        return False
+            return is_ours(file)
+    except OSError as error:
+        raise InputError(
+            f"{path} is an HDF5 file that cannot be opened.",
+            hint="It is cut off or damaged; copy it again or make it again.",
+            detail=str(error),
+        ) from error
 
 
 def _movie(path: Path) -> Facts:

@@ -229,3 +229,10 @@ def test_equal_cameras_have_equal_fingerprints() -> None:
         kind="scmos", pixel_size_x_nm=100, pixel_size_y_nm=100, offset_adu=np.zeros((2, 2))
     )
     assert map_camera != whole
+
+
+def test_a_bottomless_file_is_no_camera(tmp_path: Path) -> None:
+    """Regression: JSON nested beyond Python's limit ended as an internal error."""
+    (tmp_path / "c.json").write_text("[" * 100_000)
+    with pytest.raises(CameraError, match="not a JSON file"):
+        read_camera(tmp_path / "c.json")

@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
+import tifffile
 
 from decode_engine.contract.jobs import ExportSpec, InspectSpec
 from decode_engine.contract.messages import EventBody, FinishedEvent, LogEvent
@@ -16,6 +18,7 @@ from decode_engine.io.calibrations import write_calibration
 from decode_engine.io.localizations import (
     LocalizationMetadata,
     LocalizationWriter,
+    read_localizations,
     write_localizations,
 )
 from decode_engine.io.movies import write_movie
@@ -186,3 +189,72 @@ def test_real_files_are_told_apart(shared_data: Path) -> None:
             look(shared_data / name)
         assert caught.value.exit_code == 2
         assert caught.value.hint
+
+
+def _write_damaged(path: Path, attributes: dict[str, Any], provenance: Any, columns: Any) -> None:
+    with h5py.File(path, "w") as file:
+        file.attrs.update(attributes)
+        if columns is not None:
+            for name in ("frame", "x_nm", "y_nm", "z_nm", "photons", "background"):
+                file[f"localizations/{name}"] = columns
+        if provenance is not None:
+            file["provenance"] = provenance
+
+
+_OURS = {"format": "decode-desktop localizations", "format_version": 1}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "provenance", "columns", "word"),
+    [
+        ({"format": np.array([1, 2])}, None, None, "neither localizations nor"),
+        ({"format": _OURS["format"]}, None, None, "no format version"),
+        ({**_OURS, "format_version": "abc"}, None, None, "no format version"),
+        ({**_OURS, "format_version": 9}, None, None, "format version 9"),
+        (_OURS, "{}", None, "no table"),
+        (_OURS, "{}", np.zeros(3), "provenance"),
+        (_OURS, "not json", np.zeros(3), "provenance"),
+        (_OURS, 5, np.zeros(3), "provenance"),
+    ],
+)
+def test_damaged_localization_files(
+    tmp_path: Path, attributes: dict[str, Any], provenance: Any, columns: Any, word: str
+) -> None:
+    """Regression: each of these ended as an internal error."""
+    _write_damaged(tmp_path / "l.h5", attributes, provenance, columns)
+    with pytest.raises(InputError, match=word) as caught:
+        look(tmp_path / "l.h5")
+    assert caught.value.hint
+
+
+def test_columns_of_text_are_refused(tmp_path: Path) -> None:
+    """Regression: text where numbers belong ended as an internal error."""
+    _write_damaged(tmp_path / "l.h5", _OURS, None, ["a", "b"])
+    with pytest.raises(InputError, match="cannot be read"):
+        read_localizations(tmp_path / "l.h5")
+
+
+def test_a_cut_hdf5_file_is_called_so(tmp_path: Path) -> None:
+    """Regression: a truncated calibration was called the file of another program."""
+    with h5py.File(tmp_path / "c.h5", "w") as file:
+        file["x"] = np.arange(10_000)
+    content = (tmp_path / "c.h5").read_bytes()
+    (tmp_path / "c.h5").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="cannot be opened") as caught:
+        look(tmp_path / "c.h5")
+    assert "cut off" in caught.value.hint
+
+
+def test_a_folder_of_tiffs_with_some_metadata_json_is_a_movie(tmp_path: Path) -> None:
+    """Regression: such a folder was taken for an unfinished result."""
+    (tmp_path / "metadata.json").write_text("{}")
+    tifffile.imwrite(tmp_path / "a.tif", np.ones((5, 8, 8), np.uint16))
+    assert look(tmp_path)["kind"] == "movie"
+
+
+def test_an_empty_file_is_not_called_a_movie(tmp_path: Path) -> None:
+    """Regression: of an empty camera or table it said that the movie should be exported again."""
+    (tmp_path / "camera.json").touch()
+    with pytest.raises(InputError, match="0 bytes") as caught:
+        look(tmp_path / "camera.json")
+    assert "movie" not in caught.value.hint

@@ -252,6 +252,18 @@ def test_truncated_v73(tmp_path: Path, mat_writer: Any) -> None:
         read_mat(path)
 
 
+def test_garbage_behind_the_header_is_not_read_out(tmp_path: Path) -> None:
+    """Regression: random bytes went to the terminal as names of variables."""
+    name = b"\x1b[2Jx"
+    element = struct.pack("<IIIIIIII", 6, 8, 6, 0, 5, 8, 1, 1) + struct.pack("<II", 1, 5) + name
+    header = b"MATLAB 5.0".ljust(126) + b"IM"
+    content = header + struct.pack("<II", 14, len(element))
+    (tmp_path / "x.mat").write_bytes(content + element)
+    with pytest.raises(InputError, match="cannot be read") as caught:
+        variable_names(tmp_path / "x.mat")
+    assert "does not allow" in caught.value.detail
+
+
 def test_missing_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no file"):
         read_mat(tmp_path / "none.mat")

@@ -16,6 +16,7 @@ from decode_engine.analysis.metrics import (
 )
 from decode_engine.contract.configs import EvaluateConfig
 from decode_engine.domain.localizations import Emitters, Localizations
+from decode_engine.errors import ConfigError
 
 
 def _truth(x: Any, y: Any, z: Any, photons: Any, frame: Any = 0) -> Emitters:
@@ -195,3 +196,19 @@ def test_as_dict_has_the_keys_of_the_command_line() -> None:
         "efficiency_axial efficiency_3d n_truth n_localizations n_matched"
     )
     assert set(keys.split()) <= set(result.as_dict())
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        EvaluateConfig(field_nm=(1000, 1000, 0, 0)),
+        EvaluateConfig(field_nm=(0, 0, 1000, 1000), border_nm=500),
+        EvaluateConfig(border_nm=5000),
+    ],
+    ids=["turned round", "border", "border of the data"],
+)
+def test_a_field_without_inside_is_refused(config: EvaluateConfig) -> None:
+    """Regression: nothing was judged, and all scores were missing without a reason."""
+    truth, estimate = _truth([0, 1000], [0, 1000], 0, 100), _estimate([0, 1000], [0, 1000], 0)
+    with pytest.raises(ConfigError, match="Nothing is left"):
+        evaluate(truth, estimate, config)

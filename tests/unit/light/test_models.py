@@ -177,6 +177,37 @@ def test_damaged_parts(path: Path, changes: dict[str, bytes | None], words: str)
         read_model(path)
 
 
+def test_members_that_zipfile_cannot_unpack_are_bad_input(path: Path) -> None:
+    """Regression: a damaged or encrypted member ended as an internal error."""
+    with zipfile.ZipFile(path) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, member in content.items():
+            archive.writestr(name, member)
+    whole = bytearray(path.read_bytes())
+    start = whole.find(b"model.json") + len("model.json")
+    damaged = whole[:start] + b"\xff" * 40 + whole[start + 40 :]
+    encrypted = bytearray(whole)
+    for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        place = -1
+        while (place := encrypted.find(magic, place + 1)) >= 0:
+            encrypted[place + offset] |= 1
+    for bad in (damaged, encrypted):
+        path.write_bytes(bad)
+        with pytest.raises(ModelError, match="damaged"):
+            read_model(path)
+
+
+@pytest.mark.parametrize("name", ["network_options", "scaling", "training_record"])
+def test_lists_in_place_of_groups_are_bad_input(path: Path, name: str) -> None:
+    """Regression: these were read without a word, or ended as an internal error."""
+    with zipfile.ZipFile(path) as archive:
+        text = json.loads(archive.read("model.json"))
+    rewrite(path, {"model.json": json.dumps({**text, name: [1]}).encode()})
+    with pytest.raises(ModelError, match="damaged"):
+        read_model(path)
+
+
 def test_later_version(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         text = json.loads(archive.read("model.json"))

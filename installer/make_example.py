@@ -25,7 +25,7 @@ from decode_engine.domain.calibration import Calibration, SplinePsf
 from decode_engine.domain.camera import CameraModel
 from decode_engine.io.calibrations import write_calibration
 from decode_engine.io.cameras import write_camera
-from decode_engine.io.models import read_model, with_half_precision, write_model
+from decode_engine.io.models import read_model, write_model
 from decode_engine.psf.spline_coefficients import spline_coefficients
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "resources" / "example"
@@ -151,7 +151,7 @@ def train(minutes: float) -> None:
 
 def halve(model: Path) -> None:
     """Store the weights in half precision: half the size, the same localizations."""
-    write_model(with_half_precision(read_model(model)), model, overwrite=True)
+    write_model(read_model(model).with_half_precision(), model, overwrite=True)
 
 
 def make_movie() -> None:

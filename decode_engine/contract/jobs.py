@@ -66,6 +66,9 @@ class SimulateSpec(Config):
     overwrite: bool = setting(False, "Replace existing files.")
     region: int | None = setting(None, "Field region of the calibration.")
     channel: int | None = setting(None, "Channel of the calibration.")
+    allow_mismatch: bool = setting(
+        False, "Simulate although calibration and camera differ in pixel size or mirroring."
+    )
 
 
 class TrainSpec(Config):
@@ -82,6 +85,9 @@ class TrainSpec(Config):
     overwrite: bool = setting(False, "Replace an existing model.")
     region: int | None = setting(None, "Field region of the calibration.")
     channel: int | None = setting(None, "Channel of the calibration.")
+    allow_mismatch: bool = setting(
+        False, "Train although calibration and camera differ in pixel size or mirroring."
+    )
 
 
 class LocalizeSpec(Config):
@@ -96,6 +102,8 @@ class LocalizeSpec(Config):
     pixel_size_nm: float | None = setting(
         None, "Pixel size of the movie, only to check that the model fits it.", unit="nm", gt=0
     )
+    region: int | None = setting(None, "Field region of that calibration.")
+    channel: int | None = setting(None, "Channel of that calibration.")
     config: LocalizeConfig = LocalizeConfig()
     device: str = setting("auto", _DEVICE)
 

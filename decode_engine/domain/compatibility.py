@@ -6,38 +6,35 @@ from decode_engine.domain.calibration import Calibration
 from decode_engine.domain.camera import CameraModel
 from decode_engine.errors import MismatchError
 
-__all__ = ["differs_in_mirroring", "require_same_mirroring", "require_same_pixel_size"]
+__all__ = ["require_compatible"]
 
 _RELATIVE_TOLERANCE = 0.01  # files round pixel sizes; one percent widens a PSF unnoticeably
 
 
-def require_same_pixel_size(calibration: Calibration, camera: CameraModel) -> None:
-    """Raise `MismatchError` if the calibration states another pixel size than the camera."""
+def require_compatible(calibration: Calibration, camera: CameraModel) -> None:
+    """Raise `MismatchError`, naming all that differs, unless both describe the same pixels.
+
+    What the calibration does not say (pixel size or mirroring of None) cannot differ.
+    """
+    differences = _pixel_size_differences(calibration, camera)
+    if calibration.em_mirrored is not None and calibration.em_mirrored != camera.em_mirrored:
+        mirrored, plain = ("calibration", "camera")[:: 1 if calibration.em_mirrored else -1]
+        differences.append(f"the {mirrored} is mirrored as EM frames are, the {plain} is not")
+    if differences:
+        raise MismatchError(
+            f"Calibration and camera do not belong together: {'; '.join(differences)}.",
+            hint="Use the calibration made with this camera and read-out, correct the file that "
+            "is wrong, or allow the mismatch explicitly.",
+        )
+
+
+def _pixel_size_differences(calibration: Calibration, camera: CameraModel) -> list[str]:
     pairs = (
         ("x", calibration.pixel_size_x_nm, camera.pixel_size_x_nm),
         ("y", calibration.pixel_size_y_nm, camera.pixel_size_y_nm),
     )
-    for axis, own_nm, camera_nm in pairs:
-        if own_nm is not None and abs(own_nm / camera_nm - 1) > _RELATIVE_TOLERANCE:
-            raise MismatchError(
-                f"The calibration's pixels measure {own_nm:g} nm along {axis}, the camera's "
-                f"{camera_nm:g} nm.",
-                hint="Correct the pixel size that is wrong, or use the calibration made for "
-                "this camera.",
-            )
-
-
-def differs_in_mirroring(calibration: Calibration, camera: CameraModel) -> bool:
-    """Return whether one of the two is known to be mirrored and the other not."""
-    return calibration.em_mirrored is not None and calibration.em_mirrored != camera.em_mirrored
-
-
-def require_same_mirroring(calibration: Calibration, camera: CameraModel) -> None:
-    """Raise `MismatchError` if one of the two is known to be mirrored and the other not."""
-    if differs_in_mirroring(calibration, camera):
-        mirrored, plain = ("calibration", "camera")[:: 1 if calibration.em_mirrored else -1]
-        raise MismatchError(
-            f"The {mirrored} is mirrored as EM frames are, the {plain} is not.",
-            hint="Use a calibration that was recorded with this read-out, or correct em_mirrored "
-            "in the camera file.",
-        )
+    return [
+        f"the calibration's pixels measure {own:g} nm along {axis}, the camera's {other:g} nm"
+        for axis, own, other in pairs
+        if own is not None and abs(own / other - 1) > _RELATIVE_TOLERANCE
+    ]

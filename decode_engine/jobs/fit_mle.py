@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from decode_engine.contract.jobs import FitMleSpec
@@ -14,10 +13,8 @@ from decode_engine.domain.calibration import Calibration, SplinePsf
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.geometry import PixelGrid, Roi
 from decode_engine.domain.localizations import Localizations
-from decode_engine.errors import CameraError, ConfigError, MismatchError
+from decode_engine.errors import ConfigError
 from decode_engine.inference.reader import FrameReader
-from decode_engine.io.calibrations import read_calibration
-from decode_engine.io.cameras import read_camera
 from decode_engine.io.localizations import (
     LocalizationMetadata,
     LocalizationWriter,
@@ -25,7 +22,8 @@ from decode_engine.io.localizations import (
 )
 from decode_engine.io.movies import FrameSource, open_movie
 from decode_engine.jobs.context import JobContext
-from decode_engine.jobs.localize_setup import camera_record
+from decode_engine.jobs.movie_checks import check_movie, frame_range, region_of
+from decode_engine.jobs.optics import camera_record, read_optics
 from decode_engine.network.device import choose_device
 from decode_engine.psf.base import PsfModel
 from decode_engine.psf.frame_fitting import FrameFitOptions, FrameFitter
@@ -36,8 +34,6 @@ __all__ = ["run"]
 # Pixels handled between two looks at the cancel button; about half a second on one core.
 _PIXELS_PER_BLOCK = 4_000_000
 _BLOCK_FRAMES = 250
-_PIXEL_SIZE_TOLERANCE = 0.01  # relative; calibrations often carry rounded numbers
-_OFFSET_FRAMES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,23 +95,26 @@ def run(spec: FitMleSpec, context: JobContext) -> dict[str, Any]:
 
 
 def _read(spec: FitMleSpec, movie: FrameSource, context: JobContext) -> _Inputs:
-    calibration = read_calibration(Path(spec.calibration), region=spec.region, channel=spec.channel)
-    camera = read_camera(Path(spec.camera))
-    camera.require_frame_size(movie.height_px, movie.width_px)
-    roi = _roi(spec, movie)
-    start, stop = _frames(spec, movie)
-    _require_match(calibration, camera, spec, context)
-    _require_offset(movie, camera, start, stop)
+    config = spec.config
+    optics = read_optics(spec, context, allow_mismatch=config.allow_mismatch)
+    camera = optics.camera
+    for warning in check_movie(movie, camera, config):
+        context.log(warning, "warning")
+    if config.z_starts_nm:
+        optics.calibration.require_z_range(min(config.z_starts_nm), max(config.z_starts_nm))
+    start, stop = frame_range(movie, config)
+    roi = region_of(config) or Roi(
+        x_px=0, y_px=0, width_px=movie.width_px, height_px=movie.height_px
+    )
+    _require_window(config.fit_px, roi)
     grid = PixelGrid(
         width_px=movie.width_px,
         height_px=movie.height_px,
         pixel_size_x_nm=camera.pixel_size_x_nm,
         pixel_size_y_nm=camera.pixel_size_y_nm,
     ).crop(roi)
-    for warning in movie.metadata.warnings:
-        context.log(warning, "warning")
     return _Inputs(
-        calibration=calibration,
+        calibration=optics.calibration,
         camera=camera,
         roi=roi,
         grid=grid,
@@ -125,66 +124,11 @@ def _read(spec: FitMleSpec, movie: FrameSource, context: JobContext) -> _Inputs:
     )
 
 
-def _roi(spec: FitMleSpec, movie: FrameSource) -> Roi:
-    wanted = spec.config.roi
-    x, y, width, height = wanted or (0, 0, movie.width_px, movie.height_px)
-    roi = Roi(x_px=x, y_px=y, width_px=width, height_px=height)
-    roi.require_inside(movie.width_px, movie.height_px)
-    if spec.config.fit_px % 2 == 0 or spec.config.fit_px > min(width, height):
+def _require_window(fit_px: int, roi: Roi) -> None:
+    if fit_px % 2 == 0 or fit_px > min(roi.width_px, roi.height_px):
         raise ConfigError(
-            f"A fit window of {spec.config.fit_px} px does not suit {width} x {height} px.",
+            f"A fit window of {fit_px} px does not suit {roi.width_px} x {roi.height_px} px.",
             hint="Choose an odd width, not larger than the frame.",
-        )
-    return roi
-
-
-def _frames(spec: FitMleSpec, movie: FrameSource) -> tuple[int, int]:
-    start, stop = spec.config.frames or (0, movie.n_frames)
-    if not 0 <= start < stop or start >= movie.n_frames:
-        raise ConfigError(
-            f"The frames {start}:{stop} are not in the movie, which has {movie.n_frames}.",
-            hint="Give first and end (exclusive) between 0 and the number of frames.",
-        )
-    return start, min(stop, movie.n_frames)
-
-
-def _require_match(
-    calibration: Calibration, camera: CameraModel, spec: FitMleSpec, context: JobContext
-) -> None:
-    """Raise `MismatchError` if the PSF was measured on other pixels than the camera's."""
-    problems: list[str] = []
-    if isinstance(calibration.psf, SplinePsf):
-        for axis in ("x", "y"):
-            theirs = getattr(calibration, f"pixel_size_{axis}_nm")
-            ours = getattr(camera, f"pixel_size_{axis}_nm")
-            if theirs is not None and abs(theirs / ours - 1) > _PIXEL_SIZE_TOLERANCE:
-                problems.append(
-                    f"the pixel size in {axis} is {theirs:g} nm in the calibration and "
-                    f"{ours:g} nm in the camera file"
-                )
-    if calibration.em_mirrored is not None and calibration.em_mirrored != camera.em_mirrored:
-        mirrored, plain = ("calibration", "camera file")[:: 1 if calibration.em_mirrored else -1]
-        problems.append(f"the {mirrored} is mirrored as EM frames are, the {plain} is not")
-    if not problems:
-        return
-    message = "Calibration and camera do not belong together: " + "; ".join(problems) + "."
-    if not spec.config.allow_mismatch:
-        raise MismatchError(
-            message, hint="Use the calibration of this camera, or allow the mismatch explicitly."
-        )
-    context.log(message, "warning")
-
-
-def _require_offset(movie: FrameSource, camera: CameraModel, start: int, stop: int) -> None:
-    """Raise `CameraError` if the offset lies above the movie: all photons would be negative."""
-    first = movie.read(start, min(stop, start + _OFFSET_FRAMES))
-    above = float(np.median(first - np.asarray(camera.offset_adu, np.float32)))
-    read_noise_adu = float(np.mean(np.asarray(camera.read_noise_e) / camera.e_per_adu))
-    if above < -(1 + read_noise_adu):  # a dark movie's median lies about the offset
-        raise CameraError(
-            f"The camera offset ({float(np.mean(camera.offset_adu)):g} ADU) lies above the "
-            f"movie's median ({float(np.median(first)):g} ADU).",
-            hint="Use the offset of this camera, in ADU; it is what a dark frame shows.",
         )
 
 

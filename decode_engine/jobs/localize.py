@@ -23,14 +23,9 @@ from decode_engine.io.localizations import (
 )
 from decode_engine.io.movies import FrameSource, open_movie
 from decode_engine.jobs.context import JobContext
-from decode_engine.jobs.localize_setup import (
-    Setup,
-    camera_record,
-    check_movie,
-    frame_range,
-    prepare,
-    region_of,
-)
+from decode_engine.jobs.localize_setup import Setup, prepare
+from decode_engine.jobs.movie_checks import check_movie, frame_range, region_of
+from decode_engine.jobs.optics import camera_record
 
 __all__ = ["output_paths", "run"]
 
@@ -103,15 +98,7 @@ def run(spec: LocalizeSpec, context: JobContext) -> dict[str, Any]:
         What was done is kept.
     """
     context.stage("Checking inputs")
-    setup = prepare(
-        Path(spec.model),
-        spec.config,
-        spec.device,
-        context,
-        camera=_optional_path(spec.camera),
-        calibration=_optional_path(spec.calibration),
-        pixel_size_nm=spec.pixel_size_nm,
-    )
+    setup = prepare(spec, context)
     movies = _check(spec, setup, context)
     progress = _Progress(
         context=context, total=sum(m.n_frames for m in movies), started_s=context.clock()
@@ -166,10 +153,6 @@ def _stem(path: Path) -> str:
     return name
 
 
-def _optional_path(text: str | None) -> Path | None:
-    return Path(text) if text is not None else None
-
-
 def _check(spec: LocalizeSpec, setup: Setup, context: JobContext) -> list[_Movie]:
     """Open and check every movie and output; nothing is written yet."""
     movies = []
@@ -178,7 +161,8 @@ def _check(spec: LocalizeSpec, setup: Setup, context: JobContext) -> list[_Movie
         finished = spec.config.resume and out.exists() and not partial_path(out).exists()
         require_output(out, overwrite=spec.config.overwrite or finished)
         with open_movie(Path(text)) as source:
-            warnings = check_movie(source, setup, spec.config)
+            warnings = check_movie(source, setup.camera, spec.config)
+            setup.predictor.plan(source, region_of(spec.config))  # tiles may be too small
             start, stop = frame_range(source, spec.config)
         for warning in warnings:
             context.log(warning, "warning")

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from decode_engine.contract.jobs import PreviewSpec
+from decode_engine.contract.jobs import LocalizeSpec, PreviewSpec
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import ConfigError
 from decode_engine.io.atomic import atomic_path
 from decode_engine.io.movies import open_movie
 from decode_engine.io.tables import write_localizations_csv
 from decode_engine.jobs.context import JobContext
-from decode_engine.jobs.localize_setup import check_movie, prepare, region_of
+from decode_engine.jobs.localize_setup import prepare
+from decode_engine.jobs.movie_checks import check_movie, region_of
 
 __all__ = ["run"]
 
@@ -33,7 +34,10 @@ def run(spec: PreviewSpec, context: JobContext) -> dict[str, Any]:
     context.stage("Reading the model")
     # One frame per step: three frames are encoded, not two whole batches.
     config = spec.config.model_copy(update={"frames": None, "batch_frames": 1})
-    setup = prepare(Path(spec.model), config, spec.device, context)
+    as_localize = LocalizeSpec(
+        movies=(spec.movie,), model=spec.model, out=spec.out, config=config, device=spec.device
+    )
+    setup = prepare(as_localize, context)
     out = Path(spec.out)
     with open_movie(Path(spec.movie)) as source:
         if spec.frame >= source.n_frames:
@@ -41,7 +45,7 @@ def run(spec: PreviewSpec, context: JobContext) -> dict[str, Any]:
                 f"Frame {spec.frame} was asked of {source.path.name}, which has {source.n_frames}.",
                 hint=f"Choose a frame from 0 to {source.n_frames - 1}.",
             )
-        for warning in check_movie(source, setup, config):
+        for warning in check_movie(source, setup.camera, config):
             context.log(warning, "warning")
         context.stage("Localizing")
         batches = setup.predictor.localize(

@@ -18,16 +18,15 @@ from decode_engine.contract.configs import SimulationConfig
 from decode_engine.contract.jobs import SimulateSpec
 from decode_engine.domain.calibration import Calibration
 from decode_engine.domain.camera import CameraModel
-from decode_engine.domain.compatibility import differs_in_mirroring, require_same_pixel_size
 from decode_engine.domain.geometry import PixelGrid
 from decode_engine.domain.localizations import Emitters
 from decode_engine.errors import CameraError
 from decode_engine.io.atomic import atomic_path, require_output, sha256_file
-from decode_engine.io.calibrations import read_calibration
-from decode_engine.io.cameras import MAP_FIELDS, read_camera, write_camera
+from decode_engine.io.cameras import MAP_FIELDS, write_camera
 from decode_engine.io.movies import MovieWriter
 from decode_engine.io.tables import write_emitter_chunks_csv
 from decode_engine.jobs.context import JobContext
+from decode_engine.jobs.optics import read_optics
 from decode_engine.psf.models import psf_from_calibration
 from decode_engine.simulation.simulator import MovieChunk, Simulator
 
@@ -88,15 +87,8 @@ def _file_names() -> list[str]:
 
 
 def _read(spec: SimulateSpec, context: JobContext) -> _Inputs:
-    calibration = read_calibration(Path(spec.calibration), region=spec.region, channel=spec.channel)
-    camera = read_camera(Path(spec.camera))
-    require_same_pixel_size(calibration, camera)
-    if differs_in_mirroring(calibration, camera):
-        context.log(
-            "The calibration and the camera disagree on mirrored frames; the PSF is drawn as "
-            "it was calibrated.",
-            "warning",
-        )
+    optics = read_optics(spec, context, allow_mismatch=spec.allow_mismatch)
+    camera = optics.camera
     _require_sixteen_bits(camera)
     config = spec.simulation
     if spec.density_per_um2 is not None:
@@ -112,7 +104,7 @@ def _read(spec: SimulateSpec, context: JobContext) -> _Inputs:
         pixel_size_y_nm=camera.pixel_size_y_nm,
     )
     camera.require_frame_size(height_px, width_px)
-    return _Inputs(calibration=calibration, camera=camera, grid=grid, config=config)
+    return _Inputs(calibration=optics.calibration, camera=camera, grid=grid, config=config)
 
 
 def _require_sixteen_bits(camera: CameraModel) -> None:

@@ -12,17 +12,15 @@ import torch
 
 from decode_engine.contract.jobs import TrainSpec
 from decode_engine.contract.messages import EventBody, MetricEvent
-from decode_engine.domain.compatibility import require_same_mirroring, require_same_pixel_size
 from decode_engine.errors import CancelledError, DivergedError, OutputError
 from decode_engine.inference.peaks import extract_peaks
 from decode_engine.io.atomic import explain_os_error, require_output
-from decode_engine.io.calibrations import PixelSize, read_calibration
-from decode_engine.io.cameras import read_camera
 from decode_engine.io.checkpoints import read_latest_checkpoint, remove_checkpoints
 from decode_engine.io.history import HistoryWriter
 from decode_engine.io.locking import FileLock
 from decode_engine.io.models import ModelBundle, read_model, write_model
 from decode_engine.jobs.context import JobContext
+from decode_engine.jobs.optics import read_optics
 from decode_engine.jobs.train_record import (
     TrainInputs,
     machine,
@@ -75,7 +73,7 @@ def run(spec: TrainSpec, context: JobContext) -> dict[str, Any]:
     with _own(folder):
         step = _unfinished_step(folder, spec, context)
         context.stage("Reading calibration and camera")
-        inputs = _read(spec)
+        inputs = _read(spec, context)
         context.stage("Preparing the simulation")
         with _worker_threads(spec, inputs.device) as workers:
             parts = _parts(spec, inputs, folder, workers)
@@ -170,19 +168,11 @@ def _with_history(context: JobContext, history: HistoryWriter) -> JobContext:
     return dataclasses.replace(context, emit=emit)
 
 
-def _read(spec: TrainSpec) -> TrainInputs:
-    camera = read_camera(Path(spec.camera))
-    calibration = read_calibration(
-        Path(spec.calibration),
-        region=spec.region,
-        channel=spec.channel,
-        pixel_size=PixelSize(x_nm=camera.pixel_size_x_nm, y_nm=camera.pixel_size_y_nm),
-    )
-    require_same_pixel_size(calibration, camera)
-    require_same_mirroring(calibration, camera)
+def _read(spec: TrainSpec, context: JobContext) -> TrainInputs:
+    optics = read_optics(spec, context, allow_mismatch=spec.allow_mismatch)
     return TrainInputs(
-        calibration=calibration,
-        camera=camera,
+        calibration=optics.calibration,
+        camera=optics.camera,
         parent=read_model(Path(spec.init)) if spec.init is not None else None,
         device=choose_device(spec.device),
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.io
 import tifffile
 import torch
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ from decode_engine.domain.calibration import Calibration, GaussianPsf
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import (
+    CalibrationError,
     CameraError,
     CancelledError,
     ConfigError,
@@ -137,7 +139,7 @@ class Bench:
         return self.folder / "movie.tif"
 
     def spec(self, out: str = "out.h5", **values: Any) -> LocalizeSpec:
-        own = {"movies", "camera", "calibration", "pixel_size_nm", "model"}
+        own = {"movies", "camera", "calibration", "region", "channel", "pixel_size_nm", "model"}
         config = {"chunk_frames": 7, **{k: v for k, v in values.items() if k not in own}}
         given = {k: v for k, v in values.items() if k in own}
         defaults = {"movies": (str(self.movie),), "model": str(self.model), "device": "cpu"}
@@ -373,6 +375,21 @@ def test_mismatch_lists_what_differs_and_can_be_overridden(bench: Bench) -> None
     metadata = read_localization_metadata(bench.folder / "out.h5")
     assert any("e_per_adu" in note for note in metadata.notes)
     assert metadata.camera["e_per_adu"] == 0.7
+
+
+def test_the_given_calibration_is_read_as_by_the_other_jobs(bench: Bench) -> None:
+    """Regression: region and channel could not be chosen, nor SMAP's old Gaussian be read."""
+    given = bench.folder / "given.h5"
+    write_calibration(CALIBRATION, given, overwrite=False)
+    bench.run(calibration=str(given), frames=(0, 2))
+    with pytest.raises(CalibrationError, match="region"):
+        bench.run("region.h5", calibration=str(given), region=3)
+    with pytest.raises(CalibrationError, match="channel"):
+        bench.run("channel.h5", calibration=str(given), channel=2)
+    old = bench.folder / "old.mat"
+    scipy.io.savemat(old, {"outforfit": np.array([[1.2, 0, 0, 0, 0, 0.25, 0.4, 1.3]])})
+    with pytest.raises(MismatchError, match="calibration"):
+        bench.run("old.h5", calibration=str(old))
 
 
 def test_offset_above_the_movie_is_refused_with_both_values(bench: Bench) -> None:

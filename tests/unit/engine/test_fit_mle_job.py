@@ -16,6 +16,7 @@ from decode_engine.contract.messages import EventBody, LogEvent, ProgressEvent
 from decode_engine.domain.calibration import Calibration
 from decode_engine.domain.camera import CameraModel
 from decode_engine.errors import (
+    CalibrationError,
     CameraError,
     CancelledError,
     ConfigError,
@@ -157,7 +158,7 @@ def test_calibration_of_other_pixels_is_refused_unless_allowed(
     wrong = spec(folder, tmp_path / "o.h5").model_copy(
         update={"camera": str(tmp_path / "other.json")}
     )
-    with pytest.raises(MismatchError, match="100 nm in the calibration and 127 nm"):
+    with pytest.raises(MismatchError, match="100 nm along x, the camera's 127 nm"):
         fit_mle.run(wrong, JobContext())
     assert not list(tmp_path.glob("o.h5*"))
     events: list[EventBody] = []
@@ -177,6 +178,9 @@ def test_bad_input_is_one_clear_error_and_nothing_is_written(folder: Path, tmp_p
         fit_mle.run(high, JobContext())
     with pytest.raises(ConfigError, match="30:50"):
         fit_mle.run(spec(folder, out, frames=(30, 50)), JobContext())
+    with pytest.raises(CalibrationError, match="700 nm"):
+        # Regression: start values beyond the calibration were moved to its end in silence.
+        fit_mle.run(spec(folder, out, z_starts_nm=(-300.0, 700.0)), JobContext())
     with pytest.raises(ConfigError, match="beyond the frame"):
         fit_mle.run(spec(folder, out, roi=(10, 0, 40, 33)), JobContext())
     with pytest.raises(ConfigError, match="12 px"):

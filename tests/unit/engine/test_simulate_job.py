@@ -162,7 +162,6 @@ def test_refusals_write_nothing(folder: Path) -> None:
         (MismatchError, "110 nm along y", {"camera": str(folder / "other.json")}),
         (CameraError, "70000", {"camera": str(folder / "bright.json")}),
         (CameraError, "nowhere", {"camera": str(folder / "nowhere.json")}),
-        (ConfigError, "0 x 30", {"size_px": (0, 30)}),
         (ConfigError, "2000 nm", {"drift_nm": (0.0, 0.0, 2000.0)}),
     ]
     for kind, words, values in refused:
@@ -178,8 +177,12 @@ def test_a_file_in_place_of_the_folder_is_refused(folder: Path) -> None:
     assert (folder / "out").read_text() == "mine"
 
 
-def test_mirroring_that_differs_is_said(folder: Path) -> None:
+def test_mirroring_that_differs_must_be_allowed(folder: Path) -> None:
     write_calibration(calibration(em_mirrored=True), folder / "cal.h5", overwrite=True)
+    with pytest.raises(MismatchError, match="mirrored"):
+        simulate.run(spec(folder, frames=1), JobContext())
+    assert not (folder / "out").exists()
     events: list[EventBody] = []
-    simulate.run(spec(folder, frames=1), JobContext(emit=events.append))
+    allowed = spec(folder, frames=1, allow_mismatch=True)
+    simulate.run(allowed, JobContext(emit=events.append))
     assert any(isinstance(e, LogEvent) and "mirrored" in e.text for e in events)

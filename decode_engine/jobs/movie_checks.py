@@ -1,0 +1,101 @@
+"""What is asked of a movie and whether the movie has it: frames, region, level, pixel size."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from decode_engine.domain.camera import CameraModel
+from decode_engine.domain.geometry import Roi
+from decode_engine.errors import CameraError, ConfigError
+from decode_engine.io.movies import FrameSource
+
+__all__ = ["MovieSelection", "check_movie", "frame_range", "region_of"]
+
+_SAMPLED_FRAMES = 5  # of a movie, to compare its level with the camera's offset
+_PIXEL_SIZE_TOLERANCE = 0.02  # what metadata may differ by without a word
+
+
+class MovieSelection(Protocol):
+    """The part of a movie that a configuration asks for."""
+
+    @property
+    def frames(self) -> tuple[int, int] | None:
+        """First frame and end (exclusive), all if None."""
+        ...
+
+    @property
+    def roi(self) -> tuple[int, int, int, int] | None:
+        """Left, top, width and height in pixels, the whole frame if None."""
+        ...
+
+
+def check_movie(movie: FrameSource, camera: CameraModel, wanted: MovieSelection) -> tuple[str, ...]:
+    """Check that a movie has what is asked of it and suits its camera; return what is odd.
+
+    Raises
+    ------
+    CameraError
+        If the camera's maps have another size than the frames, or its offset lies above the
+        movie's level.
+    ConfigError
+        If the range or the region reaches beyond the movie.
+    """
+    camera.require_frame_size(movie.height_px, movie.width_px)
+    region = region_of(wanted)
+    if region is not None:
+        region.require_inside(movie.width_px, movie.height_px)
+    start, stop = frame_range(movie, wanted)
+    _require_offset(movie, camera, start, stop)
+    return (*movie.metadata.warnings, *_pixel_size_warnings(movie, camera))
+
+
+def region_of(wanted: MovieSelection) -> Roi | None:
+    """Return the region that is asked for, None for the whole frame."""
+    if wanted.roi is None:
+        return None
+    x_px, y_px, width_px, height_px = wanted.roi
+    return Roi(x_px=x_px, y_px=y_px, width_px=width_px, height_px=height_px)
+
+
+def frame_range(movie: FrameSource, wanted: MovieSelection) -> tuple[int, int]:
+    """Return the frames that are asked for and there (end exclusive)."""
+    start, stop = wanted.frames if wanted.frames is not None else (0, movie.n_frames)
+    if not 0 <= start < stop <= movie.n_frames:
+        raise ConfigError(
+            f"The frames {start}:{stop} were asked of {movie.path.name}, which has "
+            f"{movie.n_frames}.",
+            hint=f"Choose a first frame and an end (exclusive) within 0:{movie.n_frames}.",
+        )
+    return start, stop
+
+
+def _require_offset(movie: FrameSource, camera: CameraModel, start: int, stop: int) -> None:
+    """Raise `CameraError` if the movie's median lies below the camera's offset.
+
+    A dark movie may lie below by its read noise; a wrong offset lies below by far more.
+    """
+    picks = np.unique(np.linspace(start, stop - 1, _SAMPLED_FRAMES).astype(int))
+    frames = np.concatenate([movie.read(int(i), int(i) + 1) for i in picks])
+    above = float(np.median(frames - np.asarray(camera.offset_adu, np.float32)))
+    noise_adu = float(np.median(np.asarray(camera.read_noise_e) / np.asarray(camera.e_per_adu)))
+    if above < -max(1.0, noise_adu):
+        raise CameraError(
+            f"The camera's offset of {np.median(camera.offset_adu):g} ADU lies above the median "
+            f"of {movie.path.name}, {np.median(frames):g} ADU.",
+            hint="Photons would be negative: measure the offset from frames without light.",
+        )
+
+
+def _pixel_size_warnings(movie: FrameSource, camera: CameraModel) -> list[str]:
+    pairs = (
+        ("x", movie.metadata.pixel_size_x_nm, camera.pixel_size_x_nm),
+        ("y", movie.metadata.pixel_size_y_nm, camera.pixel_size_y_nm),
+    )
+    return [
+        f"{movie.path.name} says that its pixels measure {movie_nm:g} nm along {axis}, the camera "
+        f"{camera_nm:g} nm; the camera's value is used."
+        for axis, movie_nm, camera_nm in pairs
+        if movie_nm and abs(movie_nm / camera_nm - 1) > _PIXEL_SIZE_TOLERANCE
+    ]

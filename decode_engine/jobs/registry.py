@@ -12,11 +12,11 @@ from pydantic import TypeAdapter
 
 from decode_engine.contract.jobs import JobSpec
 from decode_engine.contract.messages import FailedEvent, SummaryValue
-from decode_engine.errors import EngineError, InputError
+from decode_engine.errors import EngineError, InputError, OutputError
 from decode_engine.io.atomic import explain_os_error
 from decode_engine.jobs.context import JobContext
 
-__all__ = ["JOB_MODULES", "describe_failure", "exit_code", "run_job"]
+__all__ = ["INPUT_FIELDS", "JOB_MODULES", "describe_failure", "exit_code", "run_job"]
 
 # Modules are named, not imported: torch loads only for the jobs that need it.
 JOB_MODULES: Mapping[str, str] = {
@@ -34,6 +34,18 @@ JOB_MODULES: Mapping[str, str] = {
 }
 
 _SUMMARY: TypeAdapter[dict[str, SummaryValue]] = TypeAdapter(dict[str, SummaryValue])
+# Fields of the specifications that name files to read.
+INPUT_FIELDS = (
+    "beads",
+    "calibration",
+    "camera",
+    "init",
+    "localizations",
+    "model",
+    "movie",
+    "movies",
+    "truth",
+)
 _DETAIL_LIMIT = 16_000  # a failed event must fit into one protocol line
 _MESSAGE_LIMIT = 500
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -53,8 +65,24 @@ def run_job(spec: JobSpec, context: JobContext) -> dict[str, SummaryValue]:
     """
     module = importlib.import_module(f"decode_engine.jobs.{JOB_MODULES[spec.job]}")
     context.check()
+    _require_other_output(spec)
     # Checked here, so that a job whose summary cannot be sent fails in every front end alike.
     return _SUMMARY.validate_python(module.run(spec, context))
+
+
+def _require_other_output(spec: JobSpec) -> None:
+    """Raise `OutputError` if the output is one of the inputs; overwriting would destroy it."""
+    out = Path(getattr(spec, "out", ""))
+    if not out.is_file():
+        return
+    for name in INPUT_FIELDS:
+        given = getattr(spec, name, None) or ()
+        for path in map(Path, (given,) if isinstance(given, str) else given):
+            if path.exists() and path.samefile(out):
+                raise OutputError(
+                    f"{out} is an input of this job and would be replaced by its result.",
+                    hint="Choose another name for the result.",
+                )
 
 
 def exit_code(error: BaseException) -> int:

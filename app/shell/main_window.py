@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 from app.engine_link.client import EngineClient
 from app.models.job_state import JobState, reduce_event
 from decode_engine.contract.jobs import ExampleSpec
-from decode_engine.contract.messages import Event, FailedEvent, HelloEvent
+from decode_engine.contract.messages import AcceptedEvent, Event, FailedEvent, HelloEvent
 
 __all__ = ["MainWindow"]
 
@@ -50,7 +50,12 @@ class MainWindow(QMainWindow):
         self._show_state()
 
     def run_example(self) -> None:
-        """Start the example in the engine."""
+        """Start the example in the engine, unless it runs already."""
+        if self._state.phase == "running":
+            return
+        # Shown before the engine answers: a second click must not submit the job again.
+        self._state = reduce_event(self._state, AcceptedEvent())
+        self._show_state()
         spec = ExampleSpec(out=str(self._results), overwrite=True)
         self._client.submit(_JOB, spec)
 

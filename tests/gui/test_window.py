@@ -89,6 +89,21 @@ def test_cancel_is_offered_while_the_job_runs(
     qtbot.waitUntil(lambda: "Cancelled" in _texts(window), timeout=10_000)
 
 
+def test_a_double_click_runs_the_example_once(
+    qtbot: QtBot, open_window: Callable[[str], MainWindow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: the second click's refusal was shown as the failure of the running job."""
+    submitted: list[str] = []
+    monkeypatch.setattr(
+        EngineClient, "submit", lambda _self, job_id, _spec: submitted.append(job_id)
+    )
+    window = open_window("hang")
+    _run(qtbot, window)
+    window.run_example()
+    assert submitted == ["example"]
+    assert not _button(window, "Run the example").isVisible()
+
+
 @pytest.mark.parametrize(
     ("behaviour", "words"),
     [

@@ -55,7 +55,14 @@ def main() -> int:
     parser.add_argument("command", choices=["run", "test", "setup"])
     parser.add_argument("rest", nargs=argparse.REMAINDER, help="passed on (to pytest, to the app)")
     options = parser.parse_args()
-    set_up(with_tests=options.command == "test")
+    try:
+        set_up(with_tests=options.command == "test")
+    except (subprocess.CalledProcessError, OSError) as error:
+        print(
+            f"The installation failed: {error}.\nCheck the network and the free disk space, and "
+            "run the same command again; it goes on where it stopped."
+        )
+        return 3
     if options.command == "run":
         return run(options.rest)
     if options.command == "test":

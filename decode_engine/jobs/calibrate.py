@@ -16,15 +16,15 @@ from decode_engine.errors import CalibrationError, OutputError
 from decode_engine.io.atomic import require_output, sha256_file
 from decode_engine.io.bead_report import BeadReport, write_bead_report
 from decode_engine.io.calibrations import write_calibration
-from decode_engine.io.movies import FrameSource, open_movie
+from decode_engine.io.movies import open_movie
 from decode_engine.jobs.context import JobContext
+from decode_engine.jobs.movie_checks import pixel_size_warnings
 from decode_engine.psf.beads.calibrate import BeadCalibrationResult, calibrate_beads
 
 __all__ = ["run"]
 
 # Slices read between two looks at the cancel button.
 _READ_SLICES = 32
-_PIXEL_SIZE_TOLERANCE = 0.02
 
 
 def run(spec: CalibrateSpec, context: JobContext) -> dict[str, Any]:
@@ -75,10 +75,13 @@ def _read_stacks(
     paths: Sequence[Path], spec: CalibrateSpec, context: JobContext
 ) -> Iterator[NDArray[Any]]:
     """Yield one stack after the other, so that only one is in memory."""
+    config = spec.config
+    size_nm = (config.pixel_size_x_nm, config.pixel_size_y_nm or config.pixel_size_x_nm)
     for number, path in enumerate(paths):
         context.progress(number, len(paths), "stack")
         with open_movie(path) as movie:
-            _compare_pixel_size(movie, spec, context)
+            for warning in pixel_size_warnings(movie, size_nm, "the calibration's setting"):
+                context.log(warning, "warning")
             stack = np.empty((movie.n_frames, movie.height_px, movie.width_px), movie.dtype)
             for start in range(0, movie.n_frames, _READ_SLICES):
                 context.check()
@@ -90,16 +93,6 @@ def _read_stacks(
             )
         yield stack
     context.progress(len(paths), len(paths), "stack")
-
-
-def _compare_pixel_size(movie: FrameSource, spec: CalibrateSpec, context: JobContext) -> None:
-    recorded, given = movie.metadata.pixel_size_x_nm, spec.config.pixel_size_x_nm
-    if recorded and abs(recorded / given - 1) > _PIXEL_SIZE_TOLERANCE:
-        context.log(
-            f"{movie.path.name} says that its pixels are {recorded:.4g} nm wide, the calibration "
-            f"is made for {given:g} nm as asked.",
-            "warning",
-        )
 
 
 def _stage_follower(context: JobContext) -> Callable[[str], None]:

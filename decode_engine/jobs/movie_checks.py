@@ -11,7 +11,7 @@ from decode_engine.domain.geometry import Roi
 from decode_engine.errors import CameraError, ConfigError
 from decode_engine.io.movies import FrameSource
 
-__all__ = ["MovieSelection", "check_movie", "frame_range", "region_of"]
+__all__ = ["MovieSelection", "check_movie", "frame_range", "pixel_size_warnings", "region_of"]
 
 _SAMPLED_FRAMES = 5  # of a movie, to compare its level with the camera's offset
 _PIXEL_SIZE_TOLERANCE = 0.02  # what metadata may differ by without a word
@@ -48,7 +48,8 @@ def check_movie(movie: FrameSource, camera: CameraModel, wanted: MovieSelection)
         region.require_inside(movie.width_px, movie.height_px)
     start, stop = frame_range(movie, wanted)
     _require_offset(movie, camera, start, stop)
-    return (*movie.metadata.warnings, *_pixel_size_warnings(movie, camera))
+    size_nm = (camera.pixel_size_x_nm, camera.pixel_size_y_nm)
+    return (*movie.metadata.warnings, *pixel_size_warnings(movie, size_nm, "the camera"))
 
 
 def region_of(wanted: MovieSelection) -> Roi | None:
@@ -88,14 +89,24 @@ def _require_offset(movie: FrameSource, camera: CameraModel, start: int, stop: i
         )
 
 
-def _pixel_size_warnings(movie: FrameSource, camera: CameraModel) -> list[str]:
+def pixel_size_warnings(movie: FrameSource, size_nm: tuple[float, float], owner: str) -> list[str]:
+    """Say along which axes a file states another pixel size than the one that is used.
+
+    Parameters
+    ----------
+    movie : FrameSource
+    size_nm : (float, float)
+        What is used, along x and y.
+    owner : str
+        Who says so, in words.
+    """
     pairs = (
-        ("x", movie.metadata.pixel_size_x_nm, camera.pixel_size_x_nm),
-        ("y", movie.metadata.pixel_size_y_nm, camera.pixel_size_y_nm),
+        ("x", movie.metadata.pixel_size_x_nm, size_nm[0]),
+        ("y", movie.metadata.pixel_size_y_nm, size_nm[1]),
     )
     return [
-        f"{movie.path.name} says that its pixels measure {movie_nm:g} nm along {axis}, the camera "
-        f"{camera_nm:g} nm; the camera's value is used."
-        for axis, movie_nm, camera_nm in pairs
-        if movie_nm and abs(movie_nm / camera_nm - 1) > _PIXEL_SIZE_TOLERANCE
+        f"{movie.path.name} says that its pixels measure {stated_nm:.4g} nm along {axis}, {owner} "
+        f"says {used_nm:g} nm, which is used."
+        for axis, stated_nm, used_nm in pairs
+        if stated_nm and abs(stated_nm / used_nm - 1) > _PIXEL_SIZE_TOLERANCE
     ]

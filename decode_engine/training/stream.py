@@ -117,7 +117,7 @@ def named_generator(seed: int, purpose: str, device: torch.device | str) -> torc
 
     Streams of different purposes are independent, so that, for instance, a longer validation
     does not change the training. It lives on the CPU where the device lacks samplers that the
-    simulation needs (MPS has neither Poisson nor Gamma); see `simulation.draws`.
+    simulation needs (MPS has no Poisson); see `simulation.draws`.
     """
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     value = int.from_bytes(digest[:8], "little") >> 1  # torch takes 63 bits

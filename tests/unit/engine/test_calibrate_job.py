@@ -126,16 +126,18 @@ def test_cancelling_leaves_nothing_behind(field_tif: Path, tmp_path: Path) -> No
 
 
 def test_says_when_the_file_states_another_pixel_size(field_tif: Path, tmp_path: Path) -> None:
+    """Regression: only the size along x was compared."""
     tif = tmp_path / "stated.tif"
-    per_um = 1000 / 160
+    per_um_x, per_um_y = 1000 / CONFIG.pixel_size_x_nm, 1000 / 160
     tifffile.imwrite(
         tif,
         tifffile.imread(field_tif),
         imagej=True,
-        resolution=(per_um, per_um),
+        resolution=(per_um_x, per_um_y),
         metadata={"axes": "ZYX", "unit": "um"},
     )
     events: list[EventBody] = []
     run(spec(tmp_path / "a.h5", tif), JobContext(emit=events.append))
     warnings = [e.text for e in events if isinstance(e, LogEvent) and e.level == "warning"]
-    assert any("160 nm" in text for text in warnings)
+    assert any("160 nm along y" in text for text in warnings)
+    assert not any("along x" in text for text in warnings)

@@ -119,8 +119,9 @@ class Server:
                 self._close()
 
     def read_commands(self, stream: BinaryIO) -> None:
-        """Handle commands until the stream ends; then cancel, and force the exit if needed."""
-        while line := stream.readline(MAX_LINE_BYTES + 1):
+        """Handle commands until the stream ends or the server closes; force the exit if needed."""
+        # Not read on after a shutdown: Python aborts if it exits while a thread waits in a read.
+        while not self._closing.is_set() and (line := stream.readline(MAX_LINE_BYTES + 1)):
             if not line.strip():
                 continue
             try:
@@ -158,7 +159,8 @@ class Server:
     def _submit(self, command: SubmitCommand) -> None:
         if command.job_id in self._jobs:
             message = f"The job {command.job_id!r} is running already."
-            self.send(command.job_id, FailedEvent(code="bad_protocol", message=message))
+            # Without the job's name: it would read as the failure of the one that runs.
+            self.send(None, FailedEvent(code="bad_protocol", message=message))
             return
         job = _Job(command)
         self._jobs[command.job_id] = job

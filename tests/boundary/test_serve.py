@@ -219,6 +219,28 @@ def test_malformed_lines_are_answered_and_survived(
     assert isinstance(engine.read_until(FinishedEvent).body, FinishedEvent)
 
 
+def test_shutdown_ends_the_engine_while_its_input_stays_open(
+    start: Callable[..., Engine],
+) -> None:
+    """Regression: Python aborted because a thread still waited for the next command."""
+    engine = start()
+    engine.read()
+    engine.send(ShutdownCommand())
+    assert engine.process.wait(timeout=15) == 0
+
+
+def test_a_name_in_use_does_not_fail_its_job(start: Callable[..., Engine]) -> None:
+    """Regression: the refusal carried the name of the running job and read as its failure."""
+    engine = start()
+    engine.submit("wait")
+    engine.read_until(AcceptedEvent)
+    engine.submit("wait")
+    refused = engine.read_until(FailedEvent)
+    assert refused.job_id is None
+    engine.send(CancelCommand(job_id="job"))
+    assert engine.read_until(FinishedEvent).job_id == "job"
+
+
 def test_end_of_input_ends_an_idle_engine(start: Callable[..., Engine]) -> None:
     engine = start()
     engine.read_until(HelloEvent)

@@ -48,6 +48,8 @@ def atomic_path(path: Path, *, overwrite: bool) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as handle:
             os.fsync(handle.fileno())
+        if not overwrite:
+            require_output(path, overwrite=False)  # another process may have been faster
         temporary.replace(path)
     except OSError as error:
         raise explain_os_error(error, path) from error

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +201,19 @@ def test_existing_table_is_protected(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists already"):
         write_emitters_csv(tmp_path / "t.csv", emitters())
     write_emitters_csv(tmp_path / "t.csv", emitters(), overwrite=True)
+
+
+def test_a_table_that_another_process_wrote_meanwhile_is_kept(tmp_path: Path) -> None:
+    """Regression: of two jobs with one output, the slower one replaced the other's result."""
+
+    def chunks() -> Iterator[Emitters]:
+        yield emitters()
+        (tmp_path / "t.csv").write_text("the other's")
+
+    with pytest.raises(OutputError, match="exists already"):
+        write_emitter_chunks_csv(tmp_path / "t.csv", chunks())
+    assert (tmp_path / "t.csv").read_text() == "the other's"
+    assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
 
 
 def test_failing_source_leaves_no_table(tmp_path: Path) -> None:

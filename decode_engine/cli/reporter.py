@@ -24,6 +24,9 @@ from decode_engine.contract.messages import (
 __all__ = ["JsonReporter", "TerminalReporter"]
 
 
+_LINE_EVERY_S = 10.0
+
+
 class JsonReporter:
     """Print every event as one JSON line, exactly as ``serve`` does."""
 
@@ -51,6 +54,7 @@ class TerminalReporter:
     def __init__(self) -> None:
         self._bar: tqdm[Any] | None = None
         self._interactive = sys.stderr.isatty()
+        self._last_line_s = time.monotonic()
 
     def __call__(self, event: EventBody) -> None:
         """Show one event."""
@@ -62,8 +66,7 @@ class TerminalReporter:
         elif isinstance(event, LogEvent):
             self._say(f"Warning: {event.text}" if event.level == "warning" else event.text)
         elif isinstance(event, MetricEvent):
-            numbers = "  ".join(f"{k} {v:.4g}" for k, v in event.values.items())
-            self._say(f"step {event.step}: {numbers}")
+            self._metric(event)
         elif isinstance(event, FailedEvent):
             self.close()
             self._say(f"Error: {event.message}" + (f"\n{event.hint}" if event.hint else ""))
@@ -74,8 +77,16 @@ class TerminalReporter:
             self._bar.close()
             self._bar = None
 
+    def _metric(self, event: MetricEvent) -> None:
+        numbers = "  ".join(f"{k} {v:.4g}" for k, v in event.values.items())
+        if "jaccard" in event.values:  # a validation: worth a line that stays
+            self._say(f"step {event.step}: {numbers}")
+        elif self._bar is not None:
+            self._bar.set_postfix_str(numbers, refresh=False)
+
     def _progress(self, event: ProgressEvent) -> None:
         if not self._interactive:
+            self._progress_line(event)
             return
         if self._bar is None:
             self._bar = tqdm(total=event.total, unit=f" {event.unit}", leave=False)
@@ -83,6 +94,14 @@ class TerminalReporter:
         self._bar.update(event.done - self._bar.n)
         if event.done >= event.total:
             self.close()
+
+    def _progress_line(self, event: ProgressEvent) -> None:
+        """Leave a line now and then where nobody sees a bar (a log file, a batch system)."""
+        now_s = time.monotonic()
+        if now_s - self._last_line_s >= _LINE_EVERY_S:
+            self._last_line_s = now_s
+            left = "" if event.eta_s is None else f", about {event.eta_s:.0f} s left"
+            self._say(f"{event.done:.6g} of {event.total:.6g} {event.unit}{left}")
 
     def _say(self, text: str) -> None:
         if self._bar is not None:

@@ -89,9 +89,9 @@ class TerminalReporter:
             self._progress_line(event)
             return
         if self._bar is None:
-            self._bar = tqdm(total=event.total, unit=f" {event.unit}", leave=False)
-        self._bar.total = event.total
-        self._bar.update(event.done - self._bar.n)
+            self._bar = tqdm(total=_whole(event.total), unit=f" {event.unit}", leave=False)
+        self._bar.total = _whole(event.total)
+        self._bar.update(_whole(event.done) - self._bar.n)
         if event.done >= event.total:
             self.close()
 
@@ -108,6 +108,11 @@ class TerminalReporter:
             self._bar.write(text, file=sys.stderr)
         else:
             print(text, file=sys.stderr, flush=True)
+
+
+def _whole(value: float) -> float:
+    """Return an int where the value is one, so that the bar says 3/4 and not 3.0/4.0."""
+    return int(value) if float(value).is_integer() else round(value, 2)
 
 
 def print_summary(summary: dict[str, Any], *, as_json: bool) -> None:

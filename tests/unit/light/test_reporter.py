@@ -39,6 +39,6 @@ def test_a_terminal_gets_a_bar_that_goes_away(
     terminal(ProgressEvent(done=1, total=4, unit="frames"))
     terminal(MetricEvent(step=1, values={"frames_per_s": 3.0}))
     terminal(ProgressEvent(done=4, total=4, unit="frames"))
-    assert "/4 " in capsys.readouterr().err
+    assert "0/4 [" in capsys.readouterr().err
     terminal(StageEvent(name="Next"))
     assert capsys.readouterr().err.endswith("Next …\n")

@@ -181,6 +181,7 @@ def _padded(net: _UNet, x: Tensor) -> Tensor:
     the convolutions add at a border anyway.
     """
     height, width = x.shape[-2:]
-    x = functional.pad(x, (0, -width % 4, 0, -height % 4))
+    if height % 4 or width % 4:  # pad copies even where there is nothing to add
+        x = functional.pad(x, (0, -width % 4, 0, -height % 4))
     result: Tensor = net(x.contiguous(memory_format=torch.channels_last))
     return result[..., :height, :width]

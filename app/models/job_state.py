@@ -34,10 +34,6 @@ class JobState:
     failure: FailedEvent | None = None
     summary: dict[str, object] = field(default_factory=dict)
 
-    def artifact(self, kind: str) -> str | None:
-        """Return the path of the newest artifact of a kind."""
-        return next((path for k, path in reversed(self.artifacts) if k == kind), None)
-
 
 def reduce_event(state: JobState, event: EventBody) -> JobState:
     """Return the state after one more event; events that change nothing return it as it is."""

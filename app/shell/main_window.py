@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QSize, Qt
-from PySide6.QtGui import QCloseEvent, QPixmap, QResizeEvent
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QCloseEvent, QPixmap
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QMainWindow,
     QProgressBar,
     QPushButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
 
 from app.engine_link.client import EngineClient
 from app.models.job_state import JobState, reduce_event
+from app.shell.picture import Picture
 from decode_engine.contract.jobs import ExampleSpec
 from decode_engine.contract.messages import AcceptedEvent, Event, FailedEvent, HelloEvent
 
@@ -42,7 +42,6 @@ class MainWindow(QMainWindow):
         self._client = client
         self._results = results
         self._state = JobState()
-        self._picture = QPixmap()
         self._build()
         client.hello.connect(self._on_hello)
         client.job_event.connect(self._on_event)
@@ -68,14 +67,14 @@ class MainWindow(QMainWindow):
         self._title.setFont(font)
         self._status = QLabel("Starting the engine …")
         self._status.setWordWrap(True)
-        self._image = QLabel()
-        self._image.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._image.setMinimumSize(QSize(320, 320))
-        self._image.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self._picture = Picture()
         self._numbers = QLabel()
         self._numbers.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
+        place = self._bar.sizePolicy()
+        place.setRetainSizeWhenHidden(True)  # the button beside it keeps its place and size
+        self._bar.setSizePolicy(place)
         self._run = QPushButton("Run the example")
         self._run.setEnabled(False)
         self._run.clicked.connect(self.run_example)
@@ -93,7 +92,7 @@ class MainWindow(QMainWindow):
         column.setSpacing(12)
         for widget in (self._title, self._status):
             column.addWidget(widget)
-        column.addWidget(self._image, 1)
+        column.addWidget(self._picture, 1)
         column.addWidget(self._numbers)
         column.addLayout(buttons)
         central = QWidget()
@@ -133,33 +132,14 @@ class MainWindow(QMainWindow):
             self._show_result()
 
     def _show_result(self) -> None:
-        path = self._state.artifact("image")
-        if path is not None:
-            self._picture = QPixmap(path)
-            self._fit_picture()
         values = self._state.summary
+        self._picture.set_pixmap(QPixmap(str(values.get("image", ""))))
         lines = [
             f"{label}: {form.format(value)}"
             for key, label, form in _SUMMARY
             if isinstance(value := values.get(key), (int, float))
         ]
         self._numbers.setText("\n".join(lines))
-
-    def _fit_picture(self) -> None:
-        if not self._picture.isNull():
-            ratio = self.devicePixelRatioF()
-            scaled = self._picture.scaled(
-                self._image.size() * ratio,
-                Qt.AspectRatioMode.KeepAspectRatio,
-                Qt.TransformationMode.SmoothTransformation,
-            )
-            scaled.setDevicePixelRatio(ratio)
-            self._image.setPixmap(scaled)
-
-    def resizeEvent(self, event: QResizeEvent) -> None:
-        """Keep the picture as large as fits."""
-        super().resizeEvent(event)
-        self._fit_picture()
 
     def closeEvent(self, event: QCloseEvent) -> None:
         """Take the engine along."""

@@ -56,7 +56,12 @@ def main(behaviour: str, image: str) -> None:
                 send(command.job_id, failure)
             if behaviour == "complete":
                 send(command.job_id, ArtifactEvent(kind="image", path=image))
-                summary = {"n_localizations": 12345, "jaccard": 0.83, "rmse_lateral_nm": 21.5}
+                summary = {
+                    "image": image,
+                    "n_localizations": 12345,
+                    "jaccard": 0.83,
+                    "rmse_lateral_nm": 21.5,
+                }
                 send(command.job_id, FinishedEvent(reason="completed", summary=summary))
 
 

@@ -15,6 +15,7 @@ from pytestqt.qtbot import QtBot
 
 from app.engine_link.client import EngineClient
 from app.shell.main_window import MainWindow
+from app.shell.picture import Picture
 
 SCRIPTED = Path(__file__).with_name("scripted_engine.py")
 
@@ -66,7 +67,10 @@ def test_a_finished_example_shows_picture_and_numbers(
     qtbot.waitUntil(lambda: "12,345" in _texts(window), timeout=10_000)
     assert "83%" in _texts(window)
     assert "21.5 nm" in _texts(window)
-    assert any(not label.pixmap().isNull() for label in window.findChildren(QLabel))
+    picture = window.findChildren(Picture)[0]
+    assert picture.pixmap.width() == 64
+    drawn = picture.grab().toImage()
+    assert drawn.pixelColor(drawn.width() // 2, drawn.height() // 2) == QColor("orange")
     assert _button(window, "Run the example").isVisible()
 
 

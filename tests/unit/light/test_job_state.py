@@ -35,8 +35,7 @@ def test_a_whole_run() -> None:
     )
     assert state.phase == "completed"
     assert state.fraction == 1.0
-    assert state.artifact("image") == "b.png"
-    assert state.artifact("table") is None
+    assert state.artifacts == (("image", "a.png"), ("image", "b.png"))
     assert state.messages == ("hm",)
     assert state.summary == {"n": 3}
 

@@ -24,7 +24,7 @@ def require_compatible(calibration: Calibration, camera: CameraModel) -> None:
         raise MismatchError(
             f"Calibration and camera do not belong together: {'; '.join(differences)}.",
             hint="Use the calibration made with this camera and read-out, correct the file that "
-            "is wrong, or allow the mismatch explicitly.",
+            "is wrong, or allow the mismatch (--allow-mismatch).",
         )
 
 

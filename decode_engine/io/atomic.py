@@ -21,7 +21,8 @@ def require_output(path: Path, *, overwrite: bool) -> None:
         raise OutputError(f"{path} is a folder.", hint="Give the name of a file.")
     if path.exists() and not overwrite:
         raise OutputError(
-            f"{path} exists already.", hint="Choose another name, or allow overwriting."
+            f"{path} exists already.",
+            hint="Choose another name, or allow overwriting (--overwrite).",
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -80,7 +80,7 @@ class LocalizationWriter:
             raise OutputError(
                 f"An unfinished result {writer.folder} exists ({_done_in(writer.folder)} frames "
                 "done).",
-                hint="Resume it, allow overwriting, or choose another name.",
+                hint="Resume it (--resume), allow overwriting (--overwrite), or rename it.",
             )
         writer._enter_folder()
         for old in (*writer.folder.glob("part-*.h5"), writer.folder / METADATA_NAME):
@@ -121,7 +121,7 @@ class LocalizationWriter:
             raise MismatchError(
                 f"The unfinished result {writer.folder} does not belong to this job: it has "
                 f"{', '.join(differing)}.",
-                hint="Use the same inputs and settings, or allow overwriting to start again.",
+                hint="Use the same inputs and settings, or allow overwriting (--overwrite).",
             )
         writer._enter_folder()
         writer._write_metadata(

@@ -21,7 +21,8 @@ class FileLock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._descriptor: int | None = None  # known to release() even if opening fails
+        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             _lock(self._descriptor)
         except OSError as error:

@@ -190,7 +190,7 @@ def require_match(
     if differences:
         raise MismatchError(
             "The model was made for something else: " + ", ".join(differences) + ".",
-            hint="Use the model made for this data, train one, or allow the mismatch explicitly.",
+            hint="Use the model made for this data, train one, or allow it (--allow-mismatch).",
         )
 
 

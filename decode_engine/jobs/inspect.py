@@ -14,7 +14,11 @@ from decode_engine.domain.calibration import Calibration
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.localizations import Emitters, Localizations
 from decode_engine.errors import InputError
-from decode_engine.io.calibrations import describe_calibration, is_calibration_file
+from decode_engine.io.calibrations import (
+    describe_calibration,
+    is_calibration_file,
+    read_calibration,
+)
 from decode_engine.io.cameras import read_camera
 from decode_engine.io.filetypes import FileType, describe_file_type, file_type
 from decode_engine.io.localizations import (
@@ -160,6 +164,8 @@ def _calibration(path: Path) -> Facts:
             hint="It may be the result of another program; export it from there as CSV.",
         )
     report = describe_calibration(path)
+    if len(report.entries) == 1 and report.entries[0].shape is not None:
+        read_calibration(path)  # a spline with NaN must not pass for a good one
     ranges = [entry.z_range_nm for entry in report.entries if entry.z_range_nm is not None]
     return {
         "kind": "calibration",

@@ -259,7 +259,7 @@ def _is_finished(movie: _Movie, metadata: LocalizationMetadata, progress: _Progr
     if differing:
         raise OutputError(
             f"{movie.out} exists and does not belong to this job: it has {', '.join(differing)}.",
-            hint="Choose another name, or allow overwriting.",
+            hint="Choose another name, or allow overwriting (--overwrite).",
         )
     progress.context.log(f"{movie.out} is finished already.")
     progress.done += earlier.frames_done

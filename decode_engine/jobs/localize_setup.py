@@ -8,7 +8,7 @@ from pathlib import Path
 from decode_engine.contract.configs import LocalizeConfig
 from decode_engine.contract.jobs import LocalizeSpec
 from decode_engine.domain.camera import CameraModel
-from decode_engine.errors import MismatchError
+from decode_engine.errors import ConfigError, MismatchError
 from decode_engine.inference.predictor import Predictor, PredictorOptions
 from decode_engine.io.cameras import read_camera
 from decode_engine.io.models import ModelBundle, read_model, require_match
@@ -73,6 +73,11 @@ def prepare(spec: LocalizeSpec, context: JobContext) -> Setup:
 
 def _require_match(bundle: ModelBundle, camera: CameraModel, spec: LocalizeSpec) -> None:
     calibration, size_nm = None, spec.pixel_size_nm
+    if spec.calibration is None and (spec.region, spec.channel) != (None, None):
+        raise ConfigError(
+            "A region or channel was chosen, but no calibration to choose it from.",
+            hint="Give the calibration too (--calibration), or leave the choice out.",
+        )
     if spec.calibration is not None:
         calibration = read_calibration_for(
             camera, Path(spec.calibration), region=spec.region, channel=spec.channel

@@ -147,7 +147,7 @@ def _unfinished_step(folder: Path, spec: TrainSpec, context: JobContext) -> int:
     if checkpoint is not None and not spec.overwrite:
         raise OutputError(
             f"An unfinished training lies in {folder}.",
-            hint="Resume it, allow overwriting, or choose another name.",
+            hint="Resume it (--resume), allow overwriting (--overwrite), or rename it.",
         )
     if spec.resume:
         context.log("There is no checkpoint to go on from; the training starts anew.")

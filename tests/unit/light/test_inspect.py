@@ -7,13 +7,14 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 import tifffile
 
 from decode_engine.contract.jobs import ExportSpec, InspectSpec
 from decode_engine.contract.messages import EventBody, FinishedEvent, LogEvent
 from decode_engine.domain.calibration import Calibration, GaussianPsf
 from decode_engine.domain.localizations import Emitters, Localizations
-from decode_engine.errors import EngineError, InputError, OutputError
+from decode_engine.errors import CalibrationError, EngineError, InputError, OutputError
 from decode_engine.io.calibrations import write_calibration
 from decode_engine.io.localizations import (
     LocalizationMetadata,
@@ -258,3 +259,14 @@ def test_an_empty_file_is_not_called_a_movie(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="0 bytes") as caught:
         look(tmp_path / "camera.json")
     assert "movie" not in caught.value.hint
+
+
+def test_a_spline_with_nan_does_not_pass_for_a_calibration(tmp_path: Path) -> None:
+    """Regression: only the header was looked at, and the file was called a calibration."""
+    coefficients = np.zeros((6, 6, 5, 64), np.float32)
+    coefficients[2, 3, 1, 7] = np.nan
+    cspline = {"coeff": coefficients, "dz": 10.0, "z0": 3.0, "x0": 4.0}
+    path = tmp_path / "bead_3dcal.mat"
+    scipy.io.savemat(path, {"SXY": {"cspline": cspline, "EMon": 0}})
+    with pytest.raises(CalibrationError, match="1 coefficients that are NaN"):
+        look(path)

@@ -77,6 +77,7 @@ def run(spec: TrainSpec, context: JobContext) -> dict[str, Any]:
         context.stage("Preparing the simulation")
         with _worker_threads(spec, inputs.device) as workers:
             parts = _parts(spec, inputs, folder, workers)
+            _warn_of_other_scaling(inputs, parts, context)
             context.check()
             recorded = _with_history(context, HistoryWriter(folder / _HISTORY, step))
             trainer = Trainer(parts, spec.config, recorded, resume=spec.resume)
@@ -213,6 +214,20 @@ def _network(spec: TrainSpec, inputs: TrainInputs) -> LocalizationNetwork:
     if inputs.parent is not None:
         warm_start(network, inputs.parent, config.network, config.network_options)
     return network.to(inputs.device)
+
+
+def _warn_of_other_scaling(inputs: TrainInputs, parts: TrainingParts, context: JobContext) -> None:
+    """Say which ranges differ from the parent's: its outputs begin stretched by them."""
+    if inputs.parent is None:
+        return
+    own, other = parts.scaling.to_dict(), inputs.parent.scaling
+    changed = [f"{k} ({other.get(k)} then, {v} now)" for k, v in own.items() if other.get(k) != v]
+    if changed:
+        context.log(
+            f"The model to start from was made for other ranges: {', '.join(changed)}. "
+            "Its first predictions are off by that; training corrects them.",
+            "warning",
+        )
 
 
 def _extract(

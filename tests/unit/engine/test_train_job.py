@@ -15,6 +15,7 @@ import pytest
 import scipy.io
 import torch
 
+from decode_engine.contract.configs import SimulationConfig
 from decode_engine.contract.messages import ArtifactEvent, EventBody, LogEvent, MetricEvent
 from decode_engine.domain.calibration import GaussianPsf
 from decode_engine.errors import CancelledError, DivergedError, MismatchError, OutputError
@@ -311,3 +312,20 @@ def test_endless_divergence_is_an_error_that_keeps_the_best_model(
     best = read_model(train.training_folder(folder / "model.decode") / "best.decode")
     assert best.training_record["best_step"] == 2
     assert not (folder / "model.decode").exists()
+
+
+def test_a_warm_start_says_which_ranges_the_parent_had(folder: Path) -> None:
+    train.run(train_spec(folder, steps=1), JobContext())
+    parent = str(folder / "model.decode")
+    same, other = Events(), Events()
+    spec = train_spec(folder, steps=1, init=parent, out=str(folder / "same.decode"))
+    train.run(spec, same.context)
+    brighter = SimulationConfig(flux_mean=9000.0, flux_std=500.0, margin_px=2.0)
+    spec = train_spec(
+        folder, steps=1, init=parent, out=str(folder / "other.decode"), simulation=brighter
+    )
+    train.run(spec, other.context)
+    said = [e.text for e in other.of(LogEvent) if "other ranges" in e.text]
+    assert len(said) == 1
+    assert "photon_max (" in said[0]
+    assert not any("other ranges" in e.text for e in same.of(LogEvent))

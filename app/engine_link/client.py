@@ -121,5 +121,9 @@ class EngineClient(QObject):
         self._fail("crashed", f"The engine stopped unexpectedly ({how}).", "\n".join(self._stderr))
 
     def _fail(self, code: str, message: str, detail: str) -> None:
-        hint = "Start it again; finished results are safe." if code == "crashed" else ""
+        hint = (
+            "Close the app and open it again; finished results are safe."
+            if code == "crashed"
+            else ""
+        )
         self.lost.emit(FailedEvent(code=code, message=message, hint=hint, detail=detail))

@@ -124,6 +124,9 @@ class MainWindow(QMainWindow):
         if state.failure is not None:
             self._status.setText(f"{state.failure.message} {state.failure.hint}".strip())
         elif running:
+            # The last run's picture must not pass for this one's, least of all if it fails.
+            self._picture.set_pixmap(QPixmap())
+            self._numbers.clear()
             self._status.setText(state.stage or "Working …")
         elif state.phase == "cancelled":
             self._status.setText("Cancelled. What was done so far is kept.")

@@ -29,18 +29,6 @@ class Roi:
                 hint="Give x,y,width,height in pixels, counted from the top-left pixel 0,0.",
             )
 
-    @classmethod
-    def parse(cls, text: str) -> Roi:
-        """Read ``X,Y,W,H``."""
-        try:
-            x_px, y_px, width_px, height_px = (int(part) for part in text.split(","))
-        except ValueError as error:
-            raise ConfigError(
-                f"The region {text!r} is not four whole numbers.",
-                hint="Write it as X,Y,WIDTH,HEIGHT in pixels, for example 10,20,64,64.",
-            ) from error
-        return cls(x_px=x_px, y_px=y_px, width_px=width_px, height_px=height_px)
-
     def require_inside(self, width_px: int, height_px: int) -> None:
         """Raise `ConfigError` unless the region lies inside a frame of this size."""
         if self.x_px + self.width_px > width_px or self.y_px + self.height_px > height_px:

@@ -56,11 +56,6 @@ class CancelToken:
         """Whether a stop was asked for."""
         return self._cancelled.is_set()
 
-    @property
-    def paused(self) -> bool:
-        """Whether a pause was asked for."""
-        return not self._running.is_set()
-
     def wait_while_paused(self) -> None:
         """Block until the pause ends or the job is cancelled."""
         self._running.wait()

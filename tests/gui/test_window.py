@@ -16,6 +16,7 @@ from pytestqt.qtbot import QtBot
 from app.engine_link.client import EngineClient
 from app.shell.main_window import MainWindow
 from app.shell.picture import Picture
+from decode_engine.contract.messages import AcceptedEvent, Event, FailedEvent
 
 SCRIPTED = Path(__file__).with_name("scripted_engine.py")
 
@@ -72,6 +73,22 @@ def test_a_finished_example_shows_picture_and_numbers(
     drawn = picture.grab().toImage()
     assert drawn.pixelColor(drawn.width() // 2, drawn.height() // 2) == QColor("orange")
     assert _button(window, "Run the example").isVisible()
+
+
+def test_a_new_run_takes_the_last_result_away(
+    qtbot: QtBot, open_window: Callable[[str], MainWindow]
+) -> None:
+    """Regression: after a second run failed, the first one's picture stood as its result."""
+    window = open_window("complete")
+    _run(qtbot, window)
+    qtbot.waitUntil(lambda: "12,345" in _texts(window), timeout=10_000)
+    client = window.findChildren(EngineClient)[0]
+    failure = FailedEvent(code="disk_full", message="The disk is full.")
+    for body in (AcceptedEvent(), failure):
+        client.job_event.emit(Event(job_id="example", seq=0, t_s=0.0, body=body))
+    assert "The disk is full." in _texts(window)
+    assert "12,345" not in _texts(window)
+    assert window.findChildren(Picture)[0].pixmap.isNull()
 
 
 def test_a_failure_shows_the_words_and_the_way_out(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 
-__all__ = ["engine_command"]
+__all__ = ["SettingsStore", "engine_command"]
+
+
+class SettingsStore:
+    """Settings of the user that belong to no project; see the shell."""
 
 
 def engine_command() -> list[str]:

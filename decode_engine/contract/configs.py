@@ -12,6 +12,8 @@ __all__ = [
     "CalibrateConfig",
     "CameraConfig",
     "EvaluateConfig",
+    "FilterConfig",
+    "FilterRange",
     "FitMleConfig",
     "LocalizeConfig",
     "RenderConfig",
@@ -256,6 +258,21 @@ class CalibrateConfig(Config):
     photons_per_adu: float = setting(1.0, "Photons per ADU of the bead stack.", gt=0)
     em_mirrored: bool = setting(False, "The bead stack is mirrored as EM frames are.")
     overwrite: bool = setting(False, "Replace an existing file.")
+
+
+class FilterRange(Config):
+    """Localizations with ``low <= column <= high`` stay; a limit left out does not apply."""
+
+    column: str = setting(..., "Name of a column of the table.")
+    low: float | None = setting(None, "Lower limit, in the unit of the column.")
+    high: float | None = setting(None, "Upper limit, in the unit of the column.")
+
+
+class FilterConfig(Config):
+    """Which localizations are drawn and exported."""
+
+    schema_version: Literal[1] = 1
+    ranges: tuple[FilterRange, ...] = setting((), "Ranges that must all hold.")
 
 
 class RenderConfig(Config):

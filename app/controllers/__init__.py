@@ -1,0 +1,1 @@
+"""Decisions: connect models, views and the engine; no layout code."""

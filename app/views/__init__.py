@@ -1,0 +1,1 @@
+"""What is seen: setters and request signals only."""

@@ -1,0 +1,165 @@
+"""Light and dark: Fusion with palettes of our own, so that all systems look and test alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QColor, QPalette
+from PySide6.QtWidgets import QApplication
+
+from app.models.steps import StepStatus
+
+__all__ = ["DARK", "LIGHT", "Colors", "Theme", "is_dark", "palette_of", "status_color"]
+
+Mode = Literal["system", "light", "dark"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Colors:
+    """The colours of a theme; the accents are those of Okabe and Ito (colour-blind-safe)."""
+
+    window: str
+    base: str
+    alternate: str
+    button: str
+    text: str
+    muted: str
+    disabled: str
+    accent: str
+    on_accent: str
+    link: str
+    line: str
+    attention: str
+    done: str
+    stale: str
+
+
+LIGHT = Colors(
+    window="#f4f5f7", base="#ffffff", alternate="#eceef2", button="#fbfbfc", text="#1c2330",
+    muted="#56606f", disabled="#8b93a0", accent="#0068a8", on_accent="#ffffff", link="#005c96",
+    line="#c9ced6", attention="#b04a00", done="#00734f", stale="#8a5a00",
+)  # fmt: skip
+DARK = Colors(
+    window="#1f2227", base="#17191d", alternate="#262a30", button="#2d3138", text="#e8eaee",
+    muted="#a9b1bd", disabled="#6f7783", accent="#56b4e9", on_accent="#0c1116", link="#7cc6f0",
+    line="#41474f", attention="#ff9d5c", done="#3ccb9a", stale="#e6b84a",
+)  # fmt: skip
+
+_STYLE = """
+QLabel#page-subtitle, QLabel[muted="true"] {{ color: {muted}; }}
+QLabel#page-notice {{ background: {alternate}; border-left: 4px solid {stale};
+    border-radius: 4px; padding: 6px 10px; }}
+QFrame#problem-card {{ background: {base}; border: 1px solid {line};
+    border-left: 4px solid {attention}; border-radius: 6px; }}
+QFrame[card="true"] {{ background: {base}; border: 1px solid {line}; border-radius: 8px; }}
+QListWidget#sidebar {{ background: {alternate}; border: none;
+    border-right: 1px solid {line}; outline: none; }}
+QWidget#help-panel {{ background: {alternate}; border-left: 1px solid {line}; }}
+QTextBrowser#help-text {{ background: transparent; border: none; }}
+QWidget#navigation {{ border-top: 1px solid {line}; }}
+QPushButton[primary="true"]:enabled {{ background: {accent}; color: {on_accent};
+    border: 1px solid {accent}; border-radius: 4px; padding: 5px 16px; font-weight: 600; }}
+QPushButton[primary="true"]:disabled {{ background: {alternate}; color: {disabled};
+    border: 1px solid {line}; border-radius: 4px; padding: 5px 16px; }}
+QPushButton[primary="true"]:focus {{ border: 2px solid {text}; padding: 4px 15px; }}
+QToolTip {{ background: {base}; color: {text}; border: 1px solid {line}; padding: 4px; }}
+"""
+
+
+class Theme(QObject):
+    """Applies a theme to the application and follows the system's where asked to.
+
+    Signals
+    -------
+    changed
+        The palette is another one; widgets that draw by themselves repaint from it. (Qt also
+        sends each widget a ``PaletteChange`` event.)
+    """
+
+    changed = Signal()
+
+    def __init__(self, application: QApplication) -> None:
+        super().__init__(application)
+        self._application = application
+        self._mode: Mode = "system"
+        application.setStyle("Fusion")
+        application.styleHints().colorSchemeChanged.connect(self._follow_system)
+
+    @property
+    def mode(self) -> Mode:
+        """What was asked for."""
+        return self._mode
+
+    def apply(self, mode: Mode) -> None:
+        """Show the light or the dark theme, or whichever the system has."""
+        self._mode = mode
+        self._show()
+
+    def _follow_system(self) -> None:
+        if self._mode == "system":
+            self._show()
+
+    def _show(self) -> None:
+        system = self._application.styleHints().colorScheme()
+        dark = self._mode == "dark" or (self._mode == "system" and system == Qt.ColorScheme.Dark)
+        colors = DARK if dark else LIGHT
+        self._application.setPalette(palette_of(colors))
+        self._application.setStyleSheet(style_sheet(colors))
+        self.changed.emit()
+
+
+def style_sheet(colors: Colors) -> str:
+    """Return the style of headings, cards and the sidebar in these colours."""
+    values = {name: getattr(colors, name) for name in Colors.__slots__}
+    return _STYLE.format(**values)
+
+
+def palette_of(colors: Colors) -> QPalette:
+    """Return the palette of a theme."""
+    role = QPalette.ColorRole
+    palette = QPalette(QColor(colors.button), QColor(colors.window))
+    for target, name in (
+        (role.Window, colors.window),
+        (role.Base, colors.base),
+        (role.AlternateBase, colors.alternate),
+        (role.Button, colors.button),
+        (role.ToolTipBase, colors.base),
+        (role.WindowText, colors.text),
+        (role.Text, colors.text),
+        (role.ButtonText, colors.text),
+        (role.ToolTipText, colors.text),
+        (role.PlaceholderText, colors.muted),
+        (role.BrightText, colors.attention),
+        (role.Highlight, colors.accent),
+        (role.Accent, colors.accent),
+        (role.HighlightedText, colors.on_accent),
+        (role.Link, colors.link),
+        (role.LinkVisited, colors.link),
+        (role.Mid, colors.line),
+    ):
+        palette.setColor(target, QColor(name))
+    for target in (role.WindowText, role.Text, role.ButtonText, role.HighlightedText):
+        palette.setColor(QPalette.ColorGroup.Disabled, target, QColor(colors.disabled))
+    palette.setColor(QPalette.ColorGroup.Disabled, role.Highlight, QColor(colors.line))
+    return palette
+
+
+def is_dark(palette: QPalette) -> bool:
+    """Whether a palette is that of a dark theme."""
+    return palette.color(QPalette.ColorRole.Window).lightnessF() < 0.5
+
+
+def status_color(status: StepStatus, palette: QPalette) -> QColor:
+    """Return the colour of a step's mark; the mark's shape says the same without colour."""
+    colors = DARK if is_dark(palette) else LIGHT
+    return QColor(
+        {
+            StepStatus.NOT_YET: colors.muted,
+            StepStatus.ATTENTION: colors.attention,
+            StepStatus.RUNNING: colors.accent,
+            StepStatus.DONE: colors.done,
+            StepStatus.STALE: colors.stale,
+        }[status]
+    )

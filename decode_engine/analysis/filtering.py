@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 
+from decode_engine.contract.configs import FilterConfig
 from decode_engine.domain.table import BoolArray, ColumnTable
 from decode_engine.errors import ConfigError, LocalizationsError
 
@@ -62,6 +63,20 @@ class FilterSpec:
                 raise ConfigError(
                     f"The column {name!r} has two ranges.", hint="Give one range for each column."
                 )
+
+    @classmethod
+    def from_config(cls, config: FilterConfig) -> Self:
+        """Return the filter that a configuration describes."""
+        return cls(
+            ranges=tuple(
+                ColumnRange(
+                    column=limits.column,
+                    low=-math.inf if limits.low is None else limits.low,
+                    high=math.inf if limits.high is None else limits.high,
+                )
+                for limits in config.ranges
+            )
+        )
 
     def with_range(self, column: str, low: float = -math.inf, high: float = math.inf) -> Self:
         """Return the same filter with the range of one column set (or lifted, if infinite)."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from decode_engine.cli.filters import FILTER_HELP, parse_filters
 from decode_engine.cli.flags import add_flags, apply_settings, collect_flags
 from decode_engine.contract import jobs
 from decode_engine.contract.base import Config
@@ -124,6 +125,15 @@ def _pixel_finish(namespace: argparse.Namespace, values: dict[str, Any]) -> None
         values["config"].setdefault("pixel_size_y_nm", parts[-1])
 
 
+def _filter_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--filter", action="append", default=[], metavar="LIMIT", help=FILTER_HELP)
+
+
+def _filter_finish(namespace: argparse.Namespace, values: dict[str, Any]) -> None:
+    if namespace.filter:
+        values["filters"] = parse_filters(namespace.filter)
+
+
 def _example_finish(_namespace: argparse.Namespace, values: dict[str, Any]) -> None:
     values.setdefault("out", "decode-example")
 
@@ -154,6 +164,8 @@ VERBS: tuple[Verb, ...] = (
         spec=jobs.RenderSpec,
         positionals=(("localizations", "?"),),
         nested="config",
+        extra=_filter_argument,
+        finish=_filter_finish,
     ),
     Verb(
         name="evaluate",
@@ -161,7 +173,13 @@ VERBS: tuple[Verb, ...] = (
         positionals=(("localizations", "?"), ("truth", "?")),
         nested="config",
     ),
-    Verb(name="export", spec=jobs.ExportSpec, positionals=(("localizations", "?"),)),
+    Verb(
+        name="export",
+        spec=jobs.ExportSpec,
+        positionals=(("localizations", "?"),),
+        extra=_filter_argument,
+        finish=_filter_finish,
+    ),
     Verb(name="preview", spec=jobs.PreviewSpec, positionals=(("movie", "?"),), nested="config"),
     Verb(name="example", spec=jobs.ExampleSpec, finish=_example_finish),
 )

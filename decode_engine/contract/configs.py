@@ -189,6 +189,9 @@ class LocalizeConfig(Config):
         ge=64,
     )
     chunk_frames: int = setting(500, "Frames between two writes of the result.", ge=1)
+    write_every_s: float = setting(
+        30.0, "Longest time between two writes; a kill loses at most this much.", unit="s", gt=0
+    )
     precision: Literal["auto", "fp32", "bf16"] = setting("auto", "Arithmetic of the network.")
     allow_mismatch: bool = setting(
         False, "Fit although model, camera, calibration or pixel size differ."

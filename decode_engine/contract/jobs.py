@@ -10,6 +10,7 @@ from decode_engine.contract.base import Config, setting
 from decode_engine.contract.configs import (
     CalibrateConfig,
     EvaluateConfig,
+    FilterConfig,
     FitMleConfig,
     LocalizeConfig,
     RenderConfig,
@@ -147,6 +148,7 @@ class ExportSpec(Config):
     localizations: str = setting(..., "Localization file.")
     out: str = setting(..., "File to write.")
     format: Literal["csv"] = setting("csv", "Format.")
+    filters: FilterConfig = setting(FilterConfig(), "Which localizations are written.")
     overwrite: bool = setting(False, "Replace an existing file.")
 
 
@@ -164,6 +166,7 @@ class PreviewSpec(Config):
     movie: str = setting(..., "Movie.")
     model: str = setting(..., "Model file.")
     frame: int = setting(0, "Frame.", ge=0)
+    camera: str | None = setting(None, "Camera of the movie, if not the model's own.")
     out: str = setting(..., "Folder for frame.npy and localizations.csv.")
     config: LocalizeConfig = LocalizeConfig()
     device: str = setting("auto", _DEVICE)

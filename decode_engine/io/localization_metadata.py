@@ -18,7 +18,15 @@ __all__ = ["LocalizationMetadata", "software_versions", "utc_now"]
 
 # Settings that do not change the result, so a job may be resumed with others.
 _EXECUTION_SETTINGS = frozenset(
-    {"allow_mismatch", "batch_frames", "chunk_frames", "follow_s", "overwrite", "resume"}
+    {
+        "allow_mismatch",
+        "batch_frames",
+        "chunk_frames",
+        "write_every_s",
+        "follow_s",
+        "overwrite",
+        "resume",
+    }
 )
 _IDENTITY = {
     "movie_fingerprint": "movie",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from decode_engine.analysis.filtering import FilterSpec
 from decode_engine.contract.jobs import ExportSpec
 from decode_engine.io.atomic import require_output
 from decode_engine.io.localizations import read_localization_metadata
@@ -20,7 +21,8 @@ def run(spec: ExportSpec, context: JobContext) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``out``, ``format``, ``n_localizations`` and ``columns``.
+        ``out``, ``format``, ``n_localizations`` (written), ``n_left_out`` (by the filters) and
+        ``columns``.
     """
     source, out = Path(spec.localizations), Path(spec.out)
     require_output(out, overwrite=spec.overwrite)
@@ -34,6 +36,12 @@ def run(spec: ExportSpec, context: JobContext) -> dict[str, Any]:
             "warning",
         )
     context.check()
+    n_read = len(table)
+    if spec.filters.ranges:
+        context.stage("Filtering")
+        table = table.take(FilterSpec.from_config(spec.filters).mask(table))
+        if not len(table):
+            context.log("No localization passes the filters; the table is empty.", "warning")
     context.stage("Writing the table")
     write_localizations_csv(out, table, overwrite=spec.overwrite)
     context.artifact("table", str(out))
@@ -41,5 +49,6 @@ def run(spec: ExportSpec, context: JobContext) -> dict[str, Any]:
         "out": str(out),
         "format": spec.format,
         "n_localizations": len(table),
+        "n_left_out": n_read - len(table),
         "columns": list(table.columns()),
     }

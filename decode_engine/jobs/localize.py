@@ -29,7 +29,6 @@ from decode_engine.jobs.optics import camera_record
 
 __all__ = ["output_paths", "run"]
 
-_WRITE_EVERY_S = 30.0  # a kill loses at most this much work, however slow the frames are
 _METRIC_EVERY_S = 1.0
 
 
@@ -229,7 +228,7 @@ def _write(
             done = batch.stop - start
             progress.add(batch)
             full = done - writer.frames_done >= spec.config.chunk_frames
-            if full or clock() - written_s > _WRITE_EVERY_S:
+            if full or clock() - written_s > spec.config.write_every_s:
                 flush()
             progress.context.check()
     flush()

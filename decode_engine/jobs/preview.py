@@ -35,7 +35,12 @@ def run(spec: PreviewSpec, context: JobContext) -> dict[str, Any]:
     # One frame per step: three frames are encoded, not two whole batches.
     config = spec.config.model_copy(update={"frames": None, "batch_frames": 1})
     as_localize = LocalizeSpec(
-        movies=(spec.movie,), model=spec.model, out=spec.out, config=config, device=spec.device
+        movies=(spec.movie,),
+        model=spec.model,
+        camera=spec.camera,
+        out=spec.out,
+        config=config,
+        device=spec.device,
     )
     setup = prepare(as_localize, context)
     out = Path(spec.out)

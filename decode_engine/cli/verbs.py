@@ -181,6 +181,7 @@ VERBS: tuple[Verb, ...] = (
         finish=_filter_finish,
     ),
     Verb(name="preview", spec=jobs.PreviewSpec, positionals=(("movie", "?"),), nested="config"),
+    Verb(name="psf-preview", spec=jobs.PsfPreviewSpec, positionals=(("calibration", "?"),)),
     Verb(name="example", spec=jobs.ExampleSpec, finish=_example_finish),
 )
 

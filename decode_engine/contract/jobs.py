@@ -28,6 +28,7 @@ __all__ = [
     "JobSpec",
     "LocalizeSpec",
     "PreviewSpec",
+    "PsfPreviewSpec",
     "RenderSpec",
     "SimulateSpec",
     "TrainSpec",
@@ -172,6 +173,28 @@ class PreviewSpec(Config):
     device: str = setting("auto", _DEVICE)
 
 
+class PsfPreviewSpec(Config):
+    """Sample a calibration's PSF and its precision over z (for the app)."""
+
+    job: Literal["psf-preview"] = "psf-preview"
+    calibration: str = setting(..., "Calibration file.")
+    out: str = setting(..., "Folder for psf.npz.")
+    camera: str | None = setting(
+        None, "Camera file, for its noise and pixel size; shot noise alone when left out."
+    )
+    pixel_size_nm: float | None = setting(
+        None,
+        "Pixel size where neither the calibration nor a camera states one.",
+        unit="nm",
+        gt=0,
+    )
+    photons: float = setting(5000.0, "Photons of the molecule.", unit="photon", gt=0)
+    background: float = setting(20.0, "Background.", unit="photon/px", ge=0)
+    slices: int = setting(61, "Number of heights between the ends of the z range.", ge=2, le=501)
+    region: int | None = setting(None, "Field region of the calibration.")
+    channel: int | None = setting(None, "Channel of the calibration.")
+
+
 class ExampleSpec(Config):
     """Localize, draw and score the bundled example."""
 
@@ -192,6 +215,7 @@ JobSpec: TypeAlias = Annotated[
     | ExportSpec
     | InspectSpec
     | PreviewSpec
+    | PsfPreviewSpec
     | ExampleSpec,
     Field(discriminator="job"),
 ]

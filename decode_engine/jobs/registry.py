@@ -30,6 +30,7 @@ JOB_MODULES: Mapping[str, str] = {
     "export": "export",
     "inspect": "inspect",
     "preview": "preview",
+    "psf-preview": "psf_preview",
     "example": "example",
 }
 

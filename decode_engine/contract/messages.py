@@ -25,14 +25,19 @@ __all__ = [
     "Event",
     "EventBody",
     "FailedEvent",
+    "FinishCommand",
     "FinishedEvent",
     "HelloEvent",
     "LogEvent",
     "MetricEvent",
     "PauseCommand",
+    "PausedEvent",
+    "PingCommand",
+    "PongEvent",
     "PreviewEvent",
     "ProgressEvent",
     "ResumeCommand",
+    "ResumedEvent",
     "ShutdownCommand",
     "StageEvent",
     "SubmitCommand",
@@ -43,7 +48,7 @@ __all__ = [
     "encode_line",
 ]
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2  # 2: finish, ping and pong, paused and resumed
 MAX_LINE_BYTES = 64 * 1024
 _LONG_TEXT = 2_000  # characters that are kept of a text in a line that would be too long
 SummaryValue: TypeAlias = str | int | float | bool | list[str] | list[float] | None
@@ -78,6 +83,19 @@ class ResumeCommand(Message):
     job_id: str
 
 
+class FinishCommand(Message):
+    """Let a training stop now and write its best model as its result; others ignore it."""
+
+    command: Literal["finish"] = "finish"
+    job_id: str
+
+
+class PingCommand(Message):
+    """Ask for a sign of life; `PongEvent` answers, also while a job runs or is paused."""
+
+    command: Literal["ping"] = "ping"
+
+
 class ShutdownCommand(Message):
     """Cancel what runs and exit."""
 
@@ -85,7 +103,13 @@ class ShutdownCommand(Message):
 
 
 Command: TypeAlias = Annotated[
-    SubmitCommand | CancelCommand | PauseCommand | ResumeCommand | ShutdownCommand,
+    SubmitCommand
+    | CancelCommand
+    | PauseCommand
+    | ResumeCommand
+    | FinishCommand
+    | PingCommand
+    | ShutdownCommand,
     Field(discriminator="command"),
 ]
 
@@ -104,6 +128,31 @@ class AcceptedEvent(Message):
     """A job was taken and will run."""
 
     event: Literal["accepted"] = "accepted"
+
+
+class PongEvent(Message):
+    """The answer to a ping.
+
+    ``silent_s`` is how long the running job has neither reported nor asked whether to stop:
+    0 while none runs or it is paused. An engine that answers with an ever growing silence is
+    stuck in its job (a dead network drive, a hanging driver), one that does not answer is
+    stuck as a whole.
+    """
+
+    event: Literal["pong"] = "pong"
+    silent_s: float = 0.0
+
+
+class PausedEvent(Message):
+    """The job waits until it is resumed, cancelled or finished."""
+
+    event: Literal["paused"] = "paused"
+
+
+class ResumedEvent(Message):
+    """The pause is over."""
+
+    event: Literal["resumed"] = "resumed"
 
 
 class StageEvent(Message):
@@ -177,6 +226,9 @@ class FinishedEvent(Message):
 EventBody: TypeAlias = Annotated[
     HelloEvent
     | AcceptedEvent
+    | PongEvent
+    | PausedEvent
+    | ResumedEvent
     | StageEvent
     | ProgressEvent
     | MetricEvent

@@ -13,8 +13,10 @@ from decode_engine.contract.messages import (
     EventBody,
     LogEvent,
     MetricEvent,
+    PausedEvent,
     PreviewEvent,
     ProgressEvent,
+    ResumedEvent,
     StageEvent,
 )
 from decode_engine.errors import CancelledError
@@ -31,16 +33,29 @@ class EventSink(Protocol):
 
 
 class CancelToken:
-    """A flag that another thread may set; also carries pause."""
+    """Flags that another thread may set: stop, pause, finish early.
+
+    Attributes
+    ----------
+    seen_s : float
+        When the job last showed that it lives (`time.monotonic`).
+    """
 
     def __init__(self) -> None:
         self._cancelled = threading.Event()
+        self._finishing = threading.Event()
         self._running = threading.Event()
         self._running.set()
+        self.seen_s = time.monotonic()
 
     def cancel(self) -> None:
         """Ask the job to stop at its next check."""
         self._cancelled.set()
+        self._running.set()
+
+    def finish(self) -> None:
+        """Ask the job to end soon with the best result it has; ends a pause too."""
+        self._finishing.set()
         self._running.set()
 
     def pause(self) -> None:
@@ -55,6 +70,24 @@ class CancelToken:
     def cancelled(self) -> bool:
         """Whether a stop was asked for."""
         return self._cancelled.is_set()
+
+    @property
+    def finishing(self) -> bool:
+        """Whether an early end was asked for."""
+        return self._finishing.is_set()
+
+    @property
+    def paused(self) -> bool:
+        """Whether a pause was asked for."""
+        return not self._running.is_set()
+
+    def touch(self) -> None:
+        """Note a sign of life."""
+        self.seen_s = time.monotonic()
+
+    def silent_s(self) -> float:
+        """Return how long the job has shown no sign of life; 0 during a pause."""
+        return 0.0 if self.paused else time.monotonic() - self.seen_s
 
     def wait_while_paused(self) -> None:
         """Block until the pause ends or the job is cancelled."""
@@ -81,9 +114,19 @@ class JobContext:
 
     def check(self) -> None:
         """Wait while paused; raise `CancelledError` if the job was cancelled."""
-        self.cancel.wait_while_paused()
+        if self.cancel.paused:
+            self.emit(PausedEvent())
+            self.cancel.wait_while_paused()
+            self.cancel.touch()  # before the event, lest the pause be taken for silence
+            self.emit(ResumedEvent())
+        self.cancel.touch()
         if self.cancel.cancelled:
             raise CancelledError("The job was cancelled.", hint="What was done so far is kept.")
+
+    @property
+    def finishing(self) -> bool:
+        """Whether the job should end early and keep the best result it has."""
+        return self.cancel.finishing
 
     def stage(self, name: str) -> None:
         """Say which part of the job begins."""

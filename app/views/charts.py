@@ -156,7 +156,14 @@ class CurveChart(_Chart):
     log_y : bool
         Draw y on a logarithmic axis; values that are not positive are left out.
     title : str
+
+    Signals
+    -------
+    x_clicked : float
+        Where along x the chart was clicked.
     """
+
+    x_clicked = Signal(float)
 
     def __init__(
         self,
@@ -170,6 +177,31 @@ class CurveChart(_Chart):
         super().__init__(x_label, y_label, title, parent)
         self._log_y = log_y
         self._item.setLogMode(y=log_y)
+        self._marker: Any = None
+        self._plot.scene().sigMouseClicked.connect(self._clicked)
+
+    def set_marker(self, x: float | None) -> None:
+        """Show where along x one is, by a vertical line; None takes it away."""
+        if x is None:
+            if self._marker is not None:
+                self._item.removeItem(self._marker)
+                self._marker = None
+            return
+        if self._marker is None:
+            self._marker = pg.InfiniteLine(angle=90, movable=False)
+            self._marker.setPen(pg.mkPen(self.palette().color(QPalette.ColorRole.Text), width=1))
+            self._item.addItem(self._marker, ignoreBounds=True)
+        self._marker.setValue(x)
+
+    def _restyle(self) -> None:
+        super()._restyle()
+        marker = getattr(self, "_marker", None)
+        if marker is not None:
+            marker.setPen(pg.mkPen(self.palette().color(QPalette.ColorRole.Text), width=1))
+
+    def _clicked(self, event: Any) -> None:
+        if event.button() == Qt.MouseButton.LeftButton and not event.double():
+            self.x_clicked.emit(float(self._item.vb.mapSceneToView(event.scenePos()).x()))
 
     def set_curve(
         self, name: str, x: ArrayLike, y: ArrayLike, *, style: CurveStyle = "line"

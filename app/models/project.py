@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from app.models.steps import Step
 from decode_engine.contract.base import Config
@@ -93,15 +93,20 @@ class RunRecord(Config):
     state: RunState = "running"
     spec: dict[str, Any]  # the JobSpec as JSON values
     inputs_fingerprint: str = ""
-    outputs: dict[str, str] = Field(
-        default_factory=dict
-    )  # kind -> path, relative to the project folder where inside
+    # What the run was made from, part by part ("camera" -> digest); filled in by the session.
+    inputs: dict[str, str] = Field(default_factory=dict)
+    # kind -> absolute path; in the file, paths inside the project folder are relative to it.
+    outputs: dict[str, str] = Field(default_factory=dict)
     summary: dict[str, Any] = Field(default_factory=dict)
     failure: dict[str, str] | None = None  # code, message, hint, detail
 
 
 class Project(Config):
-    """A project as it is saved in ``project.json``."""
+    """A project as it is saved in ``project.json``.
+
+    In memory all paths are absolute. Any change of fields that older versions cannot read
+    raises ``schema_version`` and adds a step to `project_store.UPGRADES`.
+    """
 
     schema_version: Literal[1] = 1
     name: str = "Untitled"
@@ -109,3 +114,7 @@ class Project(Config):
     settings: ProjectSettings = ProjectSettings()
     runs: tuple[RunRecord, ...] = ()
     page: Step = Step.START
+    # Localizations with which Correct, Explore and Export were last looked at.
+    visited: dict[Step, str] = Field(default_factory=dict)
+    # State of widgets (position of a viewer, shown columns); free, and without undo.
+    ui: dict[str, JsonValue] = Field(default_factory=dict)

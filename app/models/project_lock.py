@@ -1,0 +1,180 @@
+"""Who has a project open: a lock of the operating system, with the holder's name beside it.
+
+The system releases the lock when its holder dies, so a crash leaves no project locked. Drives
+that know no locks, or only locks within one computer, are told apart by the holder's name,
+which is removed when a project is closed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from decode_engine.errors import OutputError
+from decode_engine.io.atomic import explain_os_error
+from decode_engine.io.locking import FileLock
+
+__all__ = ["LOCK_NAME", "Holder", "ProjectLock", "ProjectLockedError"]
+
+LOCK_NAME = "project.lock"
+# Windows denies reading the locked byte, which is the first one.
+_NAME_OFFSET = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """The process that has a project open."""
+
+    host: str
+    pid: int
+    since: str
+
+    @classmethod
+    def this_process(cls) -> Self:
+        """Name this process."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return cls(host=socket.gethostname(), pid=os.getpid(), since=now)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it runs on this computer."""
+        return self.host == socket.gethostname()
+
+    def __str__(self) -> str:
+        where = "this computer" if self.is_here else f"the computer {self.host}"
+        return f"process {self.pid} on {where}, since {self.since[:16].replace('T', ' ')} UTC"
+
+
+class ProjectLockedError(OutputError):
+    """Another window has the project open, or may have."""
+
+    code = "project_locked"
+
+    def __init__(self, folder: Path, holder: Holder | None, *, certain: bool) -> None:
+        who = f" ({holder})" if holder else ""
+        if certain:
+            message = f"{folder.name} is open in another window{who}."
+            hint = "Close it there, or open it here to look only."
+        else:
+            message = f"{folder.name} was not closed by its last window{who}."
+            hint = "If that computer still has it open, close it there; otherwise open it anyway."
+        super().__init__(message, hint=hint, detail=str(folder))
+        self.holder = holder
+        self.certain = certain
+
+
+class ProjectLock:
+    """Holds a project for this process until `release`.
+
+    Parameters
+    ----------
+    take_over : bool
+        Open a project although a window on another computer may have it open.
+
+    Raises
+    ------
+    ProjectLockedError
+        If another window has the project open, or (``certain`` is False) may have.
+    OutputError
+        If the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, *, take_over: bool = False) -> None:
+        self._path = folder / LOCK_NAME
+        holder = read_holder(folder)
+        try:
+            self._lock: FileLock | None = FileLock(self._path)
+        except OutputError as error:
+            raise ProjectLockedError(folder, holder, certain=True) from error
+        except OSError as error:
+            raise explain_os_error(error, self._path) from error
+        if holder is not None and not take_over:
+            self._refuse_living(folder, holder)
+        try:
+            self._write(json.dumps(asdict(Holder.this_process())))
+        except OSError as error:
+            self.release()
+            raise explain_os_error(error, self._path) from error
+
+    def _refuse_living(self, folder: Path, holder: Holder) -> None:
+        if not holder.is_here:
+            self._drop()
+            raise ProjectLockedError(folder, holder, certain=False)
+        if not self._locks_work() and _is_alive(holder.pid) and holder.pid != os.getpid():
+            self._drop()
+            raise ProjectLockedError(folder, holder, certain=False)
+
+    def _locks_work(self) -> bool:
+        """Tell whether this drive knows locks: a second one must be refused."""
+        try:
+            FileLock(self._path).release()
+        except OutputError:
+            return True
+        return False
+
+    def _write(self, text: str) -> None:
+        descriptor = os.open(self._path, os.O_RDWR)
+        try:
+            os.lseek(descriptor, _NAME_OFFSET, os.SEEK_SET)
+            data = text.encode("utf-8")
+            os.write(descriptor, data)
+            os.ftruncate(descriptor, _NAME_OFFSET + len(data))
+        finally:
+            os.close(descriptor)
+
+    def _drop(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def release(self) -> None:
+        """Give the project back."""
+        if self._lock is None:
+            return
+        # The file stays: removing it would let two others lock two different files.
+        with contextlib.suppress(OSError):
+            self._write("")
+        self._drop()
+
+
+def read_holder(folder: Path) -> Holder | None:
+    """Return who has a project open or did not close it; None for nobody."""
+    try:
+        with (folder / LOCK_NAME).open("rb", buffering=0) as handle:
+            handle.seek(_NAME_OFFSET)
+            return Holder(**json.loads(handle.read(4096)))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+if sys.platform == "win32":
+    import ctypes
+
+    def _is_alive(pid: int) -> bool:
+        query, still_active = 0x1000, 259
+        kernel = ctypes.windll.kernel32
+        handle = kernel.OpenProcess(query, False, pid)
+        if not handle:
+            return False
+        code = ctypes.c_ulong()
+        kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+        kernel.CloseHandle(handle)
+        return code.value == still_active
+
+else:
+
+    def _is_alive(pid: int) -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            return True
+        return True

@@ -1,0 +1,77 @@
+"""Undo and redo of settings: values before and after each step, merged while a user adjusts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.models.project import ProjectSettings
+
+__all__ = ["UndoHistory"]
+
+_DEPTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _UndoStep:
+    text: str
+    fields: frozenset[str]
+    before: ProjectSettings
+    after: ProjectSettings
+
+
+class UndoHistory:
+    """The steps that can be undone and redone.
+
+    Steps in a row with the same text that change the same settings become one, so that a
+    dragged slider is one step; `seal` ends such a row.
+    """
+
+    def __init__(self) -> None:
+        self._done: list[_UndoStep] = []
+        self._undone: list[_UndoStep] = []
+        self._sealed = True
+
+    def push(self, text: str, before: ProjectSettings, after: ProjectSettings) -> None:
+        """Remember a change that was made."""
+        changed = (f for f in type(after).model_fields if getattr(before, f) != getattr(after, f))
+        fields = frozenset(changed)
+        self._undone.clear()
+        last = self._done[-1] if self._done and not self._sealed else None
+        if last is not None and (last.text, last.fields) == (text, fields):
+            before = self._done.pop().before
+        self._sealed = False
+        if before != after:  # a slider that came back to where it was is no step
+            self._done.append(_UndoStep(text, fields, before, after))
+        del self._done[:-_DEPTH]
+
+    def seal(self) -> None:
+        """Let the next change be a step of its own."""
+        self._sealed = True
+
+    def undo(self) -> ProjectSettings | None:
+        """Step back; return the settings that then hold, or None where there is no step."""
+        if not self._done:
+            return None
+        step = self._done.pop()
+        self._undone.append(step)
+        self._sealed = True
+        return step.before
+
+    def redo(self) -> ProjectSettings | None:
+        """Step forward again; return the settings that then hold, or None."""
+        if not self._undone:
+            return None
+        step = self._undone.pop()
+        self._done.append(step)
+        self._sealed = True
+        return step.after
+
+    @property
+    def undo_text(self) -> str:
+        """Name of the step that `undo` takes back; empty for none."""
+        return self._done[-1].text if self._done else ""
+
+    @property
+    def redo_text(self) -> str:
+        """Name of the step that `redo` makes again; empty for none."""
+        return self._undone[-1].text if self._undone else ""

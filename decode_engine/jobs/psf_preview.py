@@ -109,7 +109,7 @@ def _write(path: Path, arrays: dict[str, NDArray[Any]], pixel: PixelSize) -> Non
     }
     # By handle: numpy would append .npz to a temporary name.
     with atomic_path(path, overwrite=True) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays, **in_nm)
+        np.savez(file, **arrays, **in_nm)  # type: ignore[arg-type]  # names are known
 
 
 def _pixel_size(spec: PsfPreviewSpec, camera: CameraModel | None) -> PixelSize | None:

@@ -26,10 +26,15 @@ class Message(Config):
     model_config = ConfigDict(allow_inf_nan=True)
 
 
-def setting(default: Any, doc: str, *, unit: str = "", **constraints: Any) -> Any:
+def setting(
+    default: Any, doc: str, *, unit: str = "", path: bool = False, **constraints: Any
+) -> Any:
     """Declare one setting: default, meaning, unit and range, in one place.
 
     The JSON schema carries the unit as ``unit``; CLI flags, forms and documentation derive
-    from it. ``constraints`` are those of `pydantic.Field` (``ge``, ``lt``, ...).
+    from it. ``path`` marks texts that name files or folders (``path`` in the schema): an engine
+    on another computer knows them by other names. ``constraints`` are those of `pydantic.Field`
+    (``ge``, ``lt``, ...).
     """
-    return Field(default, description=doc, json_schema_extra={"unit": unit}, **constraints)
+    extra: dict[str, Any] = {"unit": unit, "path": True} if path else {"unit": unit}
+    return Field(default, description=doc, json_schema_extra=extra, **constraints)

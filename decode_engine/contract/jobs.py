@@ -43,8 +43,8 @@ class CalibrateSpec(Config):
     """Bead stacks to calibration."""
 
     job: Literal["calibrate"] = "calibrate"
-    beads: tuple[str, ...] = setting(..., "Bead stacks (TIFF).", min_length=1)
-    out: str = setting(..., "Calibration file to write (.h5 or .mat).")
+    beads: tuple[str, ...] = setting(..., "Bead stacks (TIFF).", min_length=1, path=True)
+    out: str = setting(..., "Calibration file to write (.h5 or .mat).", path=True)
     config: CalibrateConfig
 
 
@@ -52,9 +52,9 @@ class SimulateSpec(Config):
     """Simulate a movie with its truth."""
 
     job: Literal["simulate"] = "simulate"
-    calibration: str = setting(..., "Calibration file.")
-    camera: str = setting(..., "Camera file.")
-    out: str = setting(..., "Folder for movie.tif and truth.csv.")
+    calibration: str = setting(..., "Calibration file.", path=True)
+    camera: str = setting(..., "Camera file.", path=True)
+    out: str = setting(..., "Folder for movie.tif and truth.csv.", path=True)
     frames: int = setting(..., "Number of frames.", ge=1)
     size_px: tuple[_SidePx, _SidePx] = setting(..., "Width and height of the movie.", unit="px")
     density_per_um2: float | None = setting(
@@ -77,11 +77,11 @@ class TrainSpec(Config):
     """Train a network for one calibration and camera."""
 
     job: Literal["train"] = "train"
-    calibration: str = setting(..., "Calibration file.")
-    camera: str = setting(..., "Camera file.")
-    out: str = setting(..., "Model file to write.")
+    calibration: str = setting(..., "Calibration file.", path=True)
+    camera: str = setting(..., "Camera file.", path=True)
+    out: str = setting(..., "Model file to write.", path=True)
     config: TrainingConfig = TrainingConfig()
-    init: str | None = setting(None, "Model to start from (warm start).")
+    init: str | None = setting(None, "Model to start from (warm start).", path=True)
     device: str = setting("auto", _DEVICE)
     resume: bool = setting(False, "Go on from the checkpoint of an unfinished training.")
     overwrite: bool = setting(False, "Replace an existing model.")
@@ -96,11 +96,13 @@ class LocalizeSpec(Config):
     """Localize movies with a trained model."""
 
     job: Literal["localize"] = "localize"
-    movies: tuple[str, ...] = setting(..., "Movies.", min_length=1)
-    model: str = setting(..., "Model file.")
-    out: str = setting(..., "Result file, or folder when there are several movies.")
-    camera: str | None = setting(None, "Camera of the movie, if not the model's own.")
-    calibration: str | None = setting(None, "Calibration, only to check that the model fits it.")
+    movies: tuple[str, ...] = setting(..., "Movies.", min_length=1, path=True)
+    model: str = setting(..., "Model file.", path=True)
+    out: str = setting(..., "Result file, or folder when there are several movies.", path=True)
+    camera: str | None = setting(None, "Camera of the movie, if not the model's own.", path=True)
+    calibration: str | None = setting(
+        None, "Calibration, only to check that the model fits it.", path=True
+    )
     pixel_size_nm: float | None = setting(
         None, "Pixel size of the movie, only to check that the model fits it.", unit="nm", gt=0
     )
@@ -114,10 +116,10 @@ class FitMleSpec(Config):
     """Fit isolated emitters by maximum likelihood."""
 
     job: Literal["fit-mle"] = "fit-mle"
-    movie: str = setting(..., "Movie.")
-    calibration: str = setting(..., "Calibration file.")
-    camera: str = setting(..., "Camera file.")
-    out: str = setting(..., "Result file.")
+    movie: str = setting(..., "Movie.", path=True)
+    calibration: str = setting(..., "Calibration file.", path=True)
+    camera: str = setting(..., "Camera file.", path=True)
+    out: str = setting(..., "Result file.", path=True)
     config: FitMleConfig = FitMleConfig()
     device: str = setting("auto", _DEVICE)
     region: int | None = setting(None, "Field region of the calibration.")
@@ -128,8 +130,8 @@ class RenderSpec(Config):
     """Draw localizations."""
 
     job: Literal["render"] = "render"
-    localizations: str = setting(..., "Localization file.")
-    out: str = setting(..., "Image to write (.png or .tif).")
+    localizations: str = setting(..., "Localization file.", path=True)
+    out: str = setting(..., "Image to write (.png or .tif).", path=True)
     config: RenderConfig = RenderConfig()
 
 
@@ -137,8 +139,8 @@ class EvaluateSpec(Config):
     """Compare localizations with the truth."""
 
     job: Literal["evaluate"] = "evaluate"
-    localizations: str = setting(..., "Localization file.")
-    truth: str = setting(..., "True emitters (CSV).")
+    localizations: str = setting(..., "Localization file.", path=True)
+    truth: str = setting(..., "True emitters (CSV).", path=True)
     config: EvaluateConfig = EvaluateConfig()
 
 
@@ -146,8 +148,8 @@ class ExportSpec(Config):
     """Write localizations in another format."""
 
     job: Literal["export"] = "export"
-    localizations: str = setting(..., "Localization file.")
-    out: str = setting(..., "File to write.")
+    localizations: str = setting(..., "Localization file.", path=True)
+    out: str = setting(..., "File to write.", path=True)
     format: Literal["csv"] = setting("csv", "Format.")
     filters: FilterConfig = setting(FilterConfig(), "Which localizations are written.")
     overwrite: bool = setting(False, "Replace an existing file.")
@@ -157,18 +159,18 @@ class InspectSpec(Config):
     """Say what a file is."""
 
     job: Literal["inspect"] = "inspect"
-    file: str = setting(..., "File or folder.")
+    file: str = setting(..., "File or folder.", path=True)
 
 
 class PreviewSpec(Config):
     """Localize a single frame and keep the answer small (for the app)."""
 
     job: Literal["preview"] = "preview"
-    movie: str = setting(..., "Movie.")
-    model: str = setting(..., "Model file.")
+    movie: str = setting(..., "Movie.", path=True)
+    model: str = setting(..., "Model file.", path=True)
     frame: int = setting(0, "Frame.", ge=0)
-    camera: str | None = setting(None, "Camera of the movie, if not the model's own.")
-    out: str = setting(..., "Folder for frame.npy and localizations.csv.")
+    camera: str | None = setting(None, "Camera of the movie, if not the model's own.", path=True)
+    out: str = setting(..., "Folder for frame.npy and localizations.csv.", path=True)
     config: LocalizeConfig = LocalizeConfig()
     device: str = setting("auto", _DEVICE)
 
@@ -177,10 +179,12 @@ class PsfPreviewSpec(Config):
     """Sample a calibration's PSF and its precision over z (for the app)."""
 
     job: Literal["psf-preview"] = "psf-preview"
-    calibration: str = setting(..., "Calibration file.")
-    out: str = setting(..., "Folder for psf.npz.")
+    calibration: str = setting(..., "Calibration file.", path=True)
+    out: str = setting(..., "Folder for psf.npz.", path=True)
     camera: str | None = setting(
-        None, "Camera file, for its noise and pixel size; shot noise alone when left out."
+        None,
+        "Camera file, for its noise and pixel size; shot noise alone when left out.",
+        path=True,
     )
     pixel_size_nm: float | None = setting(
         None,
@@ -199,7 +203,7 @@ class ExampleSpec(Config):
     """Localize, draw and score the bundled example."""
 
     job: Literal["example"] = "example"
-    out: str = setting(..., "Folder for the results.")
+    out: str = setting(..., "Folder for the results.", path=True)
     device: str = setting("auto", _DEVICE)
     overwrite: bool = setting(False, "Replace earlier results.")
 

@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 
-from decode_engine.contract.base import Config, Message
+from decode_engine.contract.base import Config, Message, setting
 from decode_engine.contract.jobs import JobSpec
 from decode_engine.errors import ProtocolError
 
 __all__ = [
     "MAX_LINE_BYTES",
     "PROTOCOL_VERSION",
+    "SUMMARY_PATHS",
     "AcceptedEvent",
     "ArtifactEvent",
     "CancelCommand",
@@ -51,6 +52,26 @@ __all__ = [
 PROTOCOL_VERSION = 2  # 2: finish, ping and pong, paused and resumed
 MAX_LINE_BYTES = 64 * 1024
 _LONG_TEXT = 2_000  # characters that are kept of a text in a line that would be too long
+# Entries of summaries that name files or folders.
+SUMMARY_PATHS = frozenset(
+    {
+        "frame_file",
+        "image",
+        "image_tiff",
+        "localizations",  # in some summaries a number, which stays as it is
+        "localizations_file",
+        "model",
+        "movie",
+        "movie_paths",
+        "out",
+        "outputs",
+        "path",
+        "psf_file",
+        "report",
+        "scores",
+        "truth",
+    }
+)
 SummaryValue: TypeAlias = str | int | float | bool | list[str] | list[float] | None
 
 
@@ -184,7 +205,7 @@ class PreviewEvent(Message):
     """An array on disk worth showing."""
 
     event: Literal["preview"] = "preview"
-    path: str
+    path: str = setting(..., "File.", path=True)
     shape: tuple[int, ...]
     dtype: str
 
@@ -202,7 +223,7 @@ class ArtifactEvent(Message):
 
     event: Literal["artifact"] = "artifact"
     kind: str
-    path: str
+    path: str = setting(..., "File.", path=True)
 
 
 class FailedEvent(Message):

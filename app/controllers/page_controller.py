@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
 from app.models.steps import Step
+from app.models.table_cache import TableCache
 from app.views.page import Page
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class AppContext:
     jobs: JobCenter
     background: Background
     settings: SettingsStore
+    tables: TableCache = field(default_factory=TableCache)
 
 
 class PageController(QObject):

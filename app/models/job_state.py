@@ -84,7 +84,7 @@ def reduce_event(state: JobState, event: EventBody, t_s: float | None = None) ->
     ``t_s`` is the engine's time of the event; without it no rate is known.
     """
     if isinstance(event, AcceptedEvent):
-        return JobState(phase="running")
+        return JobState(phase="running", request=state.request)
     if isinstance(event, StageEvent):
         return replace(_without_progress(state), stage=event.name)
     if isinstance(event, ProgressEvent):

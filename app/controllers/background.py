@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -75,7 +76,9 @@ class Background(QObject):
                 pass
             except Exception as error:  # noqa: BLE001 - the thread's rim: becomes a card
                 problem = Problem.from_error(error)
-            self._finished.emit(key, generation, result, problem)
+            # The window may be gone by now, and with it whoever waits.
+            with contextlib.suppress(RuntimeError):
+                self._finished.emit(key, generation, result, problem)
 
         self._pool.start(_Task(task))
 

@@ -12,7 +12,6 @@ reaches across its border.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,93 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decode_engine.analysis.filtering import ColumnRange, FilterSpec
+from decode_engine.analysis.image_grid import ImageGrid
 from decode_engine.analysis.splatting import splat_gaussians
 from decode_engine.contract.configs import RenderConfig
 from decode_engine.domain.localizations import Localizations
 from decode_engine.domain.table import BoolArray, FloatArray
-from decode_engine.errors import ConfigError, LocalizationsError
+from decode_engine.errors import LocalizationsError
 
 __all__ = ["DensityImage", "ImageGrid", "draw_gaussians", "draw_histogram", "render", "selection"]
-
-_MOST_PIXELS = 1 << 27  # 134 Mpx: 2 GB of double-precision sums with z
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageGrid:
-    """Pixels of a rendered image; ``left_nm`` and ``top_nm`` are the outer edges of pixel (0, 0).
-
-    Parameters
-    ----------
-    left_nm, top_nm : float, nm
-        Edges of the field.
-    pixel_size_nm : float, nm
-        Width and height of an image pixel.
-    width_px, height_px : int
-        Size of the image.
-    """
-
-    left_nm: float
-    top_nm: float
-    pixel_size_nm: float
-    width_px: int
-    height_px: int
-
-    def __post_init__(self) -> None:
-        if self.width_px * self.height_px > _MOST_PIXELS:
-            raise ConfigError(
-                f"An image of {self.width_px} x {self.height_px} pixels is too large.",
-                hint="Choose larger pixels or a smaller field.",
-            )
-
-    @classmethod
-    def covering(
-        cls, field_nm: tuple[float, float, float, float], pixel_size_nm: float
-    ) -> ImageGrid:
-        """Return the smallest grid over left, top, right, bottom (nm)."""
-        left, top, right, bottom = field_nm
-        if not (right > left and bottom > top):
-            raise ConfigError(
-                f"The field {left:g},{top:g},{right:g},{bottom:g} nm is empty.",
-                hint="Give left, top, right, bottom with right > left and bottom > top.",
-            )
-        # The small number forgives the rounding of widths that are whole multiples.
-        return cls(
-            left_nm=left,
-            top_nm=top,
-            pixel_size_nm=pixel_size_nm,
-            width_px=max(1, math.ceil((right - left) / pixel_size_nm - 1e-6)),
-            height_px=max(1, math.ceil((bottom - top) / pixel_size_nm - 1e-6)),
-        )
-
-    @classmethod
-    def around(cls, localizations: Localizations, pixel_size_nm: float) -> ImageGrid:
-        """Return the grid over all localizations, its edges on multiples of the pixel size."""
-        if not len(localizations):
-            return cls.covering((0.0, 0.0, pixel_size_nm, pixel_size_nm), pixel_size_nm)
-        first, last = (
-            [math.floor(float(end(v)) / pixel_size_nm) for v in _xy(localizations)]
-            for end in (np.min, np.max)
-        )
-        return cls(
-            left_nm=first[0] * pixel_size_nm,
-            top_nm=first[1] * pixel_size_nm,
-            pixel_size_nm=pixel_size_nm,
-            width_px=last[0] - first[0] + 1,
-            height_px=last[1] - first[1] + 1,
-        )
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Return (height, width) in pixels."""
-        return self.height_px, self.width_px
-
-    def x_to_px(self, x_nm: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Convert x to image columns; 0 is the centre of the left-most pixel."""
-        return (x_nm - self.left_nm) / self.pixel_size_nm - 0.5
-
-    def y_to_px(self, y_nm: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Convert y to image rows; 0 is the centre of the top-most pixel."""
-        return (y_nm - self.top_nm) / self.pixel_size_nm - 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

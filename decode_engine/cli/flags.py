@@ -92,6 +92,9 @@ def parse_text(text: str, info: FieldInfo) -> Any:
     """Turn the text of a flag into what pydantic can check (tuples, dicts, None)."""
     if text.lower() in ("none", "null", "auto") and _allows_none(info):
         return None
+    for choice in _choices(info):
+        if text == str(choice):  # pydantic takes "1" for no Literal[1, 3]
+            return choice
     kinds = _kinds(info)
     if tuple in kinds:
         return [part for part in text.replace(":", ",").split(",") if part != ""]

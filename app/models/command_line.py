@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +12,7 @@ from decode_engine.contract.base import Config
 from decode_engine.contract.configs import FilterConfig
 from decode_engine.contract.jobs import JobSpec
 
-__all__ = ["command_line"]
+__all__ = ["command_line", "command_words"]
 
 # The words that stand behind the verb without a flag; the rest of the job become flags.
 _POSITIONALS: Mapping[str, tuple[str, ...]] = {
@@ -22,14 +24,25 @@ _POSITIONALS: Mapping[str, tuple[str, ...]] = {
     "evaluate": ("localizations", "truth"),
     "export": ("localizations",),
     "preview": ("movie",),
+    "psf-preview": ("calibration",),
 }
 # Fields whose settings are flags of the verb itself.
 _NESTED = ("config",)
 _RENAMED = {"size_px": "size", "density_per_um2": "density"}
 
 
-def command_line(spec: JobSpec) -> str:
-    """Return one line for a POSIX shell; settings that have their default are left out."""
+def command_line(spec: JobSpec, *, windows: bool = sys.platform == "win32") -> str:
+    """Return the command as one line, quoted as the system's shell needs it."""
+    words = command_words(spec)
+    return subprocess.list2cmdline(words) if windows else shlex.join(words)
+
+
+def command_words(spec: JobSpec) -> list[str]:
+    """Return the words of the command; settings that have their default are left out.
+
+    A job that goes on with an unfinished one is given as the whole job: the command repeats
+    what was asked, from the beginning.
+    """
     words = ["decode-engine", spec.job]
     positionals = _POSITIONALS.get(spec.job, ())
     for name in positionals:
@@ -45,13 +58,15 @@ def command_line(spec: JobSpec) -> str:
             words += _nested_words(value)
         else:
             words += _flag(name, value)
-    return shlex.join(words)
+    return words
 
 
 def _changed(config: Config) -> Iterator[tuple[str, Any]]:
     """Yield the settings that differ from their defaults."""
     for name, info in type(config).model_fields.items():
         value = getattr(config, name)
+        if name == "resume":
+            continue
         if info.is_required() or value != info.get_default(call_default_factory=True):
             yield name, value
 

@@ -1,4 +1,4 @@
-"""A job's command line, read back by the command line's own parser, is the same job."""
+"""The command that the app copies is read back by the command line as the same job."""
 
 from __future__ import annotations
 
@@ -6,90 +6,123 @@ import shlex
 
 import pytest
 
-from app.models.command_line import command_line
+from app.models.command_line import command_line, command_words
 from decode_engine.cli.flags import join_negative
 from decode_engine.cli.main import build_parser
 from decode_engine.cli.verbs import build_spec
+from decode_engine.contract import jobs
 from decode_engine.contract.configs import (
     CalibrateConfig,
+    EvaluateConfig,
     FilterConfig,
     FilterRange,
+    FitMleConfig,
     LocalizeConfig,
     RenderConfig,
     SimulationConfig,
     TrainingConfig,
 )
-from decode_engine.contract.jobs import (
-    CalibrateSpec,
-    ExportSpec,
-    JobSpec,
-    LocalizeSpec,
-    RenderSpec,
-    SimulateSpec,
-    TrainSpec,
-)
 
-SPECS: list[JobSpec] = [
-    CalibrateSpec(
-        beads=("a b.tif", "c.tif"),
-        out="cal.h5",
-        config=CalibrateConfig(dz_nm=-10.0, pixel_size_x_nm=100.0, em_mirrored=True, z_slices=81),
-    ),
-    SimulateSpec(
-        calibration="cal.h5",
-        camera="camera.json",
-        out="sim",
-        frames=100,
-        size_px=(64, 48),
-        density_per_um2=0.5,
-        drift_nm=(-10.0, 5.0, 0.0),
-        simulation=SimulationConfig(flux_mean=2000.0, prior="rings", z_min_nm=-300.0),
-    ),
-    TrainSpec(
-        calibration="c'al.h5",
-        camera="camera.json",
-        out="model.decode",
-        init="old.decode",
-        region=2,
+_SIMULATION = SimulationConfig(flux_mean=1234.5, z_min_nm=-300, z_max_nm=300, prior="filaments")
+SPECS: list[jobs.JobSpec] = [
+    jobs.TrainSpec(
+        calibration="my cal.h5",
+        camera="runs/train-001/camera.json",
+        out="m.decode",
         config=TrainingConfig(
-            minutes=30.0,
+            minutes=12.5,
+            patience=4,
             network_options={"features": 24},
-            simulation=SimulationConfig(density_max_per_um2=1.0),
+            simulation=_SIMULATION,
+            context_frames=1,
+            learning_rate=1e-4,
         ),
+        init="it's.decode",
+        device="cuda:1",
+        region=2,
+        allow_mismatch=True,
     ),
-    LocalizeSpec(
-        movies=("märz 1.tif",),
+    jobs.LocalizeSpec(
+        movies=("a b.tif", "c.tif"),
         model="m.decode",
-        out="locs.h5",
-        config=LocalizeConfig(frames=(10, 200), roi=(0, 1, 32, 33), overwrite=True),
+        out="out",
+        config=LocalizeConfig(frames=(10, 200), roi=(1, 2, 30, 40), probability_threshold=0.7),
     ),
-    RenderSpec(
-        localizations="locs.h5",
-        out="p.png",
-        config=RenderConfig(color="z", z_min_nm=-400.0, scale_bar_nm=0.0),
+    jobs.SimulateSpec(
+        calibration="c.h5",
+        camera="c.json",
+        out="o",
+        frames=100,
+        size_px=(64, 32),
+        density_per_um2=0.5,
+        drift_nm=(-60.0, 10.0, 0.0),
+        simulation=_SIMULATION,
     ),
-    ExportSpec(
-        localizations="locs.h5",
-        out="t.csv",
+    jobs.CalibrateSpec(
+        beads=("1.tif", "2.tif"),
+        out="c.mat",
+        config=CalibrateConfig(dz_nm=-50, pixel_size_x_nm=127.5, z_reference="middle"),
+    ),
+    jobs.FitMleSpec(
+        movie="m.tif",
+        calibration="c.h5",
+        camera="c.json",
+        out="o.h5",
+        config=FitMleConfig(z_starts_nm=(-300.0, 0.0, 300.0)),
+    ),
+    jobs.RenderSpec(
+        localizations="l.h5",
+        out="i.png",
+        config=RenderConfig(color="z", z_min_nm=-250.0, field_nm=(-1.0, 0.0, 5000.0, 4000.0)),
+    ),
+    jobs.EvaluateSpec(
+        localizations="l.h5", truth="t.csv", config=EvaluateConfig(two_dimensional=True)
+    ),
+    jobs.ExportSpec(
+        localizations="l.h5",
+        out="l.csv",
         filters=FilterConfig(
             ranges=(
-                FilterRange(column="z_nm", low=-300.0, high=300.5),
-                FilterRange(column="photons", low=500.0),
-                FilterRange(column="sigma_x_nm", high=1e-3),
+                FilterRange(column="photons", low=500),
+                FilterRange(column="z_nm", low=-300, high=300.5),
             )
         ),
+        overwrite=True,
     ),
+    jobs.InspectSpec(file="x.tif"),
 ]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.job)
-def test_the_command_line_says_the_same_job(spec: JobSpec) -> None:
-    words = shlex.split(command_line(spec))
+def test_the_copied_command_is_the_same_job(spec: jobs.JobSpec) -> None:
+    words = shlex.split(command_line(spec, windows=False))
+    assert words == command_words(spec)
     assert words[0] == "decode-engine"
     namespace = build_parser().parse_args(join_negative(words[1:]))
     assert build_spec(namespace.verb, namespace) == spec
 
 
+def test_a_choice_among_numbers_can_be_given() -> None:
+    """Regression: ``--context-frames 1`` was refused with "should be 1 or 3"."""
+    words = "train --calibration c.h5 --camera c.json --out m.decode --context-frames 1".split()
+    namespace = build_parser().parse_args(words)
+    spec = build_spec(namespace.verb, namespace)
+    assert isinstance(spec, jobs.TrainSpec)
+    assert spec.config.context_frames == 1
+
+
 def test_defaults_are_left_out() -> None:
-    spec = ExportSpec(localizations="locs.h5", out="t.csv")
-    assert command_line(spec) == "decode-engine export locs.h5 --out=t.csv"
+    spec = jobs.TrainSpec(calibration="c.h5", camera="c.json", out="m.decode")
+    expected = "decode-engine train --calibration=c.h5 --camera=c.json --out=m.decode"
+    assert command_line(spec, windows=False) == expected
+
+
+def test_a_resumed_job_is_given_as_the_whole_job() -> None:
+    spec = jobs.TrainSpec(calibration="c.h5", camera="c.json", out="m.decode", resume=True)
+    assert "--resume" not in command_words(spec)
+
+
+def test_windows_quotes_with_double_quotes() -> None:
+    assert command_line(jobs.InspectSpec(file=r"C:\my data\x.tif"), windows=True).endswith(
+        r'inspect "C:\my data\x.tif"'
+    )

@@ -1,0 +1,130 @@
+"""From which model a training may start, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from app.models.project import ProjectSettings, RunRecord
+from decode_engine.errors import InputError
+from decode_engine.io.models import ModelBundle, read_model
+from decode_engine.io.resources import resource_path
+
+__all__ = ["StartChoice", "StartJudgement", "judge_start", "model_of_run", "start_choices"]
+
+_PIXEL_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class StartChoice:
+    """One entry of the list: words and the model's path (None for random weights)."""
+
+    words: str
+    path: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartJudgement:
+    """Whether a training can start from a model, and whether it gains by it."""
+
+    level: Literal["ok", "doubt", "bad"]
+    words: str
+
+
+def model_of_run(run: RunRecord) -> str | None:
+    """Return the model that a training wrote; of one cut short its best so far."""
+    path = run.outputs.get("model")
+    return path if path and Path(path).is_file() else None
+
+
+def start_choices(runs: tuple[RunRecord, ...], current: str | None) -> tuple[StartChoice, ...]:
+    """Return from what a training can start: example, earlier runs (newest first), nothing."""
+    choices = [
+        StartChoice(f"{run.title} ({run.run_id})", path)
+        for run in reversed(runs)
+        if (path := model_of_run(run)) is not None
+    ]
+    example = example_model()
+    if example is not None:
+        choices.append(StartChoice("The model of the example (comes with the app)", example))
+    if current is not None and all(choice.path != current for choice in choices):
+        choices.append(StartChoice(f"File {Path(current).name}", current))
+    choices.append(StartChoice("Nothing (random weights; takes longest)", None))
+    return tuple(choices)
+
+
+def example_model() -> str | None:
+    """Return the bundled model; None where this installation lacks it."""
+    try:
+        return str(resource_path("example", "model.decode"))
+    except InputError:
+        return None
+
+
+def judge_start(path: str, settings: ProjectSettings) -> StartJudgement:
+    """Read a model and say whether the project's training can start from it.
+
+    Raises
+    ------
+    ModelError
+        If the file is no model.
+    """
+    bundle = read_model(Path(path))
+    refusal = _refusal(bundle, settings)
+    if refusal:
+        return StartJudgement(level="bad", words=refusal)
+    differences = _differences(bundle, settings)
+    about = _about(bundle)
+    if differences:
+        return StartJudgement(
+            level="doubt",
+            words=f"Compatible, but made for {'; '.join(differences)}. It still saves time; "
+            f"give the training a few minutes more. {about}",
+        )
+    return StartJudgement(level="ok", words=f"Compatible. {about}")
+
+
+def _refusal(bundle: ModelBundle, settings: ProjectSettings) -> str:
+    own, other = settings.training, bundle.training_config
+    if own.context_frames != other.context_frames:
+        return (
+            f"Not compatible: this model sees {_frames(other.context_frames)} at once, the "
+            f"training is set to {_frames(own.context_frames)}. Choose another start."
+        )
+    if own.network != bundle.network or own.network_options != bundle.network_options:
+        return (
+            f"Not compatible: this model holds another network ({bundle.network}, "
+            f"{_options(bundle.network_options)}). Choose another start."
+        )
+    return ""
+
+
+def _differences(bundle: ModelBundle, settings: ProjectSettings) -> list[str]:
+    found: list[str] = []
+    camera = settings.camera
+    if camera is not None:
+        own, other = camera.pixel_size_x_nm, bundle.camera.pixel_size_x_nm
+        if abs(own / other - 1) > _PIXEL_TOLERANCE:
+            found.append(f"pixels of {other:g} nm (yours: {own:g} nm)")
+    is_3d = bundle.calibration.z_range_nm[1] > bundle.calibration.z_range_nm[0]
+    if is_3d and settings.calibration.mode == "gaussian_2d":
+        found.append("a three-dimensional PSF (yours is flat)")
+    own_flux, flux = settings.simulation.flux_mean, bundle.training_config.simulation.flux_mean
+    if not 0.5 <= own_flux / flux <= 2.0:
+        found.append(f"molecules of {flux:,.0f} photons (yours: {own_flux:,.0f})")
+    return found
+
+
+def _about(bundle: ModelBundle) -> str:
+    low, high = bundle.calibration.z_range_nm
+    depth = f"z from {low:.0f} to {high:.0f} nm" if high > low else "2D"
+    return f"Made for {bundle.camera.pixel_size_x_nm:g} nm pixels, {depth}."
+
+
+def _frames(n: int) -> str:
+    return "one frame" if n == 1 else f"{n} frames"
+
+
+def _options(options: dict[str, int | float | str | bool]) -> str:
+    return ", ".join(f"{k}={v}" for k, v in sorted(options.items())) or "default size"

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -252,7 +253,7 @@ def apply_bands(
 
     def strip(first: int) -> Callable[[], Any]:
         last = min(first + step, out.shape[0])
-        return lambda: kernels.apply_bands(cells, n_channels, rows, columns, first, last, out)
+        return partial(kernels.apply_bands, cells, n_channels, rows, columns, first, last, out)
 
     run_ordered((strip(r) for r in range(0, out.shape[0], step)), lambda _: None, check)
 
@@ -309,7 +310,7 @@ def _draw(
         for block in blocks:
             box = _pixels_of(block, grid, reach_nm)
             if box[2] > box[0] and box[3] > box[1]:
-                yield lambda block=block, box=box: work(block, box)
+                yield partial(work, block, box)
 
     run_ordered(jobs(), take, check)
     return n_drawn

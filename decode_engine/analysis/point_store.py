@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import threading
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -290,7 +291,7 @@ class PointStore:
         def part(first: int) -> None:
             kernels.gather(values, self._order, first, min(first + _ROWS_AT_ONCE, self.n), out)
 
-        jobs = (lambda first=first: part(first) for first in range(0, self.n, _ROWS_AT_ONCE))
+        jobs = (partial(part, first) for first in range(0, self.n, _ROWS_AT_ONCE))
         run_ordered(jobs, lambda _: None, lambda: None)
         return out
 

@@ -216,7 +216,8 @@ def _phi(u: float) -> float:
         return 1.0
     k = int(position)
     t = position - k
-    return _PHI[k, 0] + t * (_PHI[k, 1] + t * (_PHI[k, 2] + t * _PHI[k, 3]))
+    value: float = _PHI[k, 0] + t * (_PHI[k, 1] + t * (_PHI[k, 2] + t * _PHI[k, 3]))
+    return value
 
 
 @_kernel

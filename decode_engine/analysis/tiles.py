@@ -6,9 +6,11 @@ a tile they are in random order, so that any first part of a tile is a fair samp
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -143,8 +145,8 @@ def sort_into_tiles(
     counts = np.zeros((len(limits), n_tiles), np.int64)
     _parallel(
         (
-            lambda i=i, a=a, b=b: kernels.count_tiles(x, y, a, b, tiling, counts[i])
-            for i, (a, b) in enumerate(limits)
+            partial(kernels.count_tiles, x, y, first, last, tiling, counts[i])
+            for i, (first, last) in enumerate(limits)
         ),
         check,
     )
@@ -156,19 +158,16 @@ def sort_into_tiles(
     order = np.empty(n, np.uint32)
     _parallel(
         (
-            lambda i=i, a=a, b=b: kernels.scatter_tiles(
-                columns, a, b, tiling, offsets[i], sorted_columns, order
-            )
+            partial(kernels.scatter_tiles, columns, a, b, tiling, offsets[i], sorted_columns, order)
             for i, (a, b) in enumerate(limits)
         ),
         check,
     )
     parts = np.searchsorted(starts, np.arange(0, n, _ROWS_AT_ONCE), side="left").tolist()
-    parts = sorted({0, *parts, n_tiles})
     _parallel(
         (
-            lambda a=a, b=b: kernels.shuffle_tiles(starts, a, b, sorted_columns, order)
-            for a, b in zip(parts[:-1], parts[1:], strict=True)
+            partial(kernels.shuffle_tiles, starts, a, b, sorted_columns, order)
+            for a, b in itertools.pairwise(sorted({0, *parts, n_tiles}))
         ),
         check,
     )

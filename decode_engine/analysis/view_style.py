@@ -8,6 +8,7 @@ filter changes the contrast of what stays the same: ``min(density * gain, 1) ** 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -163,7 +164,7 @@ def tone(rendered: Rendered, gain: float, gamma: float = 0.7) -> Rgb:
         else:
             kernels.tone_brightness(flat, scale, gamma, table, first, last, out)
 
-    jobs = (lambda first=first: strip(first) for first in range(0, height, step))
+    jobs = (partial(strip, first) for first in range(0, height, step))
     run_ordered(jobs, lambda _: None, lambda: None)
     return out
 
@@ -172,4 +173,4 @@ def color_bar(style: Style, n: int = 256) -> Rgb:
     """Return the colours from ``z_min_nm`` to ``z_max_nm`` (or of brightness), (n, 3) uint8."""
     table = hue_scale(style.colormap) if style.column else color_table(style.colormap)
     entry = np.linspace(0, 255, n).round().astype(int)
-    return np.rint(255 * table[entry]).astype(np.uint8)
+    return np.asarray(np.rint(255 * table[entry]), np.uint8)

@@ -2,42 +2,53 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import JsonValue, ValidationError
-from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QGuiApplication
 
 import decode_engine
 from app.controllers.background import Background
+from app.controllers.project_editor import ProjectEditor
 from app.models import runs as run_list
-from app.models.fingerprints import FileStamp, spec_fingerprint
+from app.models.portable_paths import relocated
 from app.models.problem import Problem
-from app.models.project import Project, ProjectSettings, RunRecord
+from app.models.project import Project, ProjectSettings
+from app.models.project_copy import (
+    copy_project,
+    make_untitled_folder,
+    remove_if_unused,
+    require_empty,
+    unnamed_projects,
+)
 from app.models.project_lock import ProjectLock
 from app.models.project_store import PROJECT_NAME, LoadedProject, ProjectFile, read_project
-from app.models.step_states import step_states
-from app.models.steps import Step, StepState
 from app.models.undo import UndoHistory
-from decode_engine.contract.jobs import JobSpec
-from decode_engine.errors import ConfigError, EngineError, OutputError
+from decode_engine.errors import EngineError
+from decode_engine.io.atomic import explain_os_error
 
 __all__ = ["OpenMode", "ProjectSession"]
 
 OpenMode = Literal["write", "read_only", "take_over"]
+Outcome = Callable[[Problem | None], None]
 
-_AUTOSAVE_MS = 1000
-_RETRY_MS = 30_000
-_SAVE = "project-save"
+_OPEN, _COPY = "project-open", "project-copy"
 
 
-class ProjectSession(QObject):
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    loaded: LoadedProject
+    folder: Path
+    lock: ProjectLock | None
+
+
+class ProjectSession(ProjectEditor):
     """Holds the one open project; always has one (an unsaved, untitled one at first).
 
     In memory all paths are absolute; ``project.json`` has those inside the project's folder
@@ -48,17 +59,14 @@ class ProjectSession(QObject):
     background : Background, optional
         Where slow file work runs; an own one when left out.
     home : Path, optional
-        Where untitled projects lie. One that was used is kept there when it is closed. When
+        Where untitled projects lie; one that was used is kept there when it is closed. When
         left out they lie in a temporary folder and end with the session.
     """
 
-    project_changed = Signal()  # settings, runs or the whole project are other ones
-    project_opened = Signal()  # another project is open (before its project_changed)
-    states_changed = Signal()  # marks of the sidebar
-    undo_changed = Signal()  # can_undo, can_redo or their texts
+    project_opened = Signal()  # another project, or the same in another folder
     saved = Signal()
     save_failed = Signal(object)  # Problem
-    notice = Signal(object)  # Problem that hindered nothing: opened from the backup, …
+    untitled_kept = Signal(object)  # Path of an untitled project that was closed and kept
 
     def __init__(
         self,
@@ -67,49 +75,28 @@ class ProjectSession(QObject):
         home: Path | None = None,
         parent: QObject | None = None,
     ) -> None:
-        super().__init__(parent)
-        self._background = background or Background(self)
+        super().__init__(background, parent)
         self._owns_background = background is None
         self._home = home
-        self._project: Project
-        self._file: ProjectFile
         self._untitled = True
-        self._undo = UndoHistory()
-        self._files: dict[str, FileStamp] = {}
-        self._states: dict[Step, StepState] = {}
-        self._generation = 0
-        self._dirty = False
-        self._lock: ProjectLock | None = None
-        self._read_only = False
-        self._last_problem: Problem | None = None
-        self._timer = QTimer(self)
-        self._timer.setSingleShot(True)
-        self._timer.timeout.connect(self._autosave)
+        self._autosave.saved.connect(self.saved)
+        self._autosave.failed.connect(self._on_save_failed)
+        application = QGuiApplication.instance()
+        if isinstance(application, QGuiApplication):
+            application.applicationStateChanged.connect(self._on_application_state)
         self._start_untitled()
 
     # What there is
 
     @property
-    def project(self) -> Project:
-        """The project as it is now."""
-        return self._project
-
-    @property
-    def settings(self) -> ProjectSettings:
-        """Short for ``project.settings``."""
-        return self._project.settings
-
-    @property
-    def folder(self) -> Path:
-        """The project's folder; for scratch files use `previews_folder`."""
-        return self._file.folder
-
-    @property
     def previews_folder(self) -> Path:
         """A folder for previews, made where it is missing; it may be wiped at any time."""
-        folder = self.folder / "previews"
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        return self._subfolder("previews")
+
+    @property
+    def exports_folder(self) -> Path:
+        """The folder that is offered for exports, made where it is missing."""
+        return self._subfolder("exports")
 
     @property
     def is_untitled(self) -> bool:
@@ -117,291 +104,293 @@ class ProjectSession(QObject):
         return self._untitled
 
     @property
-    def read_only(self) -> bool:
-        """Whether changes stay in memory because another window has the project."""
-        return self._read_only
+    def is_used(self) -> bool:
+        """Whether there is anything in the project."""
+        return bool(self._project.runs) or self.settings != ProjectSettings()
 
     @property
     def is_saved(self) -> bool:
         """Whether everything is on disk."""
-        return not self._dirty
+        return self._autosave.is_saved
 
     @property
-    def states(self) -> Mapping[Step, StepState]:
-        """The state of every step."""
-        return self._states
-
-    # Settings and undo
-
-    def update(self, text: str, **changes: Any) -> None:
-        """Change settings as one undo step named ``text``; equal texts in a row merge.
-
-        Raises
-        ------
-        ConfigError
-            If a value cannot be; the settings stay as they were.
-        """
-        before = self.settings
-        try:
-            after = ProjectSettings.model_validate({**dict(before), **changes})
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = " ".join(str(part) for part in first["loc"])
-            raise ConfigError(
-                f"{where}: {first['msg']}.", hint="Choose another value.", detail=str(error)
-            ) from error
-        if after == before:
-            return
-        self._undo.push(text, before, after)
-        self._change(settings=after)
-        self.undo_changed.emit()
-
-    def undo(self) -> None:
-        """Take the last change of settings back."""
-        self._apply(self._undo.undo())
-
-    def redo(self) -> None:
-        """Make the change again that was taken back last."""
-        self._apply(self._undo.redo())
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a change to take back."""
-        return bool(self._undo.undo_text)
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether there is a change to make again."""
-        return bool(self._undo.redo_text)
-
-    @property
-    def undo_text(self) -> str:
-        """Name of the change that `undo` takes back."""
-        return self._undo.undo_text
-
-    @property
-    def redo_text(self) -> str:
-        """Name of the change that `redo` makes again."""
-        return self._undo.redo_text
-
-    def _apply(self, settings: ProjectSettings | None) -> None:
-        if settings is not None:
-            self._change(settings=settings)
-            self.undo_changed.emit()
-
-    # What is remembered without undo
-
-    def set_page(self, step: Step) -> None:
-        """Remember which page is shown."""
-        self._undo.seal()
-        if step != self._project.page:
-            self._project = self._project.model_copy(update={"page": step})
-            self._touch()
-
-    def remember(self, key: str, value: JsonValue) -> None:
-        """Remember the state of a widget; see `recall`."""
-        if self._project.ui.get(key) != value:
-            ui = {**self._project.ui, key: value}
-            self._project = self._project.model_copy(update={"ui": ui})
-            self._touch()
-
-    def recall(self, key: str, default: JsonValue = None) -> JsonValue:
-        """Return what was remembered of a widget."""
-        return self._project.ui.get(key, default)
-
-    # Runs
-
-    def begin_run(self, step: Step, title: str) -> tuple[str, Path]:
-        """Reserve a run id and make its folder below ``runs``.
-
-        Raises
-        ------
-        OutputError
-            If the folder cannot be made, or the project is open to look only.
-        """
-        if self._read_only:
-            raise OutputError(
-                f"{title} cannot start: the project is open to look only.",
-                hint="Save it under another name first (File > Save as).",
-            )
-        taken = [run.run_id for run in self._project.runs]
-        folder = run_list.new_run_folder(self.folder, step, taken)
-        return folder.name, folder
-
-    def record_run(self, record: RunRecord) -> None:
-        """Add a run, or replace the one with the same id."""
-        self._change(runs=run_list.with_run(self._project.runs, record))
-
-    def runs_of(self, step: Step) -> tuple[RunRecord, ...]:
-        """Return the runs of a step, oldest first."""
-        return run_list.runs_of(self._project, step)
-
-    def run(self, run_id: str) -> RunRecord | None:
-        """Return a run by its id."""
-        return next((run for run in self._project.runs if run.run_id == run_id), None)
-
-    def fingerprint(self, spec: JobSpec) -> str:
-        """Return the fingerprint of a job's settings and input files."""
-        return spec_fingerprint(spec, self._files)
+    def has_active_runs(self) -> bool:
+        """Whether a run of this project is going on."""
+        active = any(run.state in ("running", "paused") for run in self._project.runs)
+        return active and not self.read_only
 
     # Opening and saving
 
     def new(self, folder: Path) -> Problem | None:
         """Make a project in a folder and open it; return why not, then nothing changed."""
+        folder = folder.absolute()
         if (folder / PROJECT_NAME).exists():
             return Problem(
                 message=f"{folder} holds a project already.",
                 hint="Open it, or choose another folder.",
                 code="project_exists",
             )
+        if problem := self._busy():
+            return problem
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = ProjectLock(folder)
         except (EngineError, OSError) as error:
             return Problem.from_error(error)
         self._leave()
-        self._adopt(LoadedProject(project=_fresh(folder.name)), folder, lock)
-        return self.save_now()
+        self._adopt(_Opened(LoadedProject(project=_fresh()), folder, lock))
+        self._autosave.touch(self._project)
+        return self._autosave.save_now()
+
+    def new_untitled(self) -> Problem | None:
+        """Leave the project for a new one without a name; return why not."""
+        if problem := self._busy():
+            return problem
+        self._leave()
+        self._start_untitled()
+        return None
 
     def open(self, folder: Path, mode: OpenMode = "write") -> Problem | None:
         """Open a project; return why not, then the one before stays open.
 
-        The code of the problem is "project_locked" where another window has it: open it with
-        the mode "read_only", or, if the problem's action says so, with "take_over".
+        The code "project_locked" says that another window has it: the mode "read_only" opens
+        it nevertheless. Where the problem's action is not empty, that window may be dead, and
+        "take_over" opens it to work.
         """
-        folder = folder.absolute()
-        if folder.name == PROJECT_NAME and folder.is_file():
-            folder = folder.parent
-        lock: ProjectLock | None = None
+        if problem := self._busy():
+            return problem
         try:
-            loaded = read_project(folder)
-            if mode != "read_only":
-                lock = ProjectLock(folder, take_over=mode == "take_over")
+            opened = _open(folder, mode)
         except (EngineError, OSError) as error:
-            return Problem.from_error(error)
+            return _open_problem(error)
         self._leave()
-        self._adopt(loaded, folder, lock)
+        self._adopt(opened)
         return None
+
+    def open_later(self, folder: Path, mode: OpenMode, done: Outcome) -> None:
+        """Open a project as `open` does, but without waiting for a slow drive."""
+
+        def work(_check: Callable[[], None]) -> _Opened | Problem:
+            try:
+                return _open(folder, mode)
+            except (EngineError, OSError) as error:
+                return _open_problem(error)
+
+        def take(result: _Opened | Problem) -> None:
+            problem = result if isinstance(result, Problem) else self._busy()
+            if problem is None and isinstance(result, _Opened):
+                self._leave()
+                self._adopt(result)
+            elif isinstance(result, _Opened) and result.lock is not None:
+                result.lock.release()
+            done(problem)
+
+        self._background.run(_OPEN, work, take, done)
+
+    def save_as(self, folder: Path, done: Outcome) -> None:
+        """Go on in another folder: an untitled project moves there, any other is copied.
+
+        ``done`` is told what was in the way; then the project stays where it was.
+        """
+        target = folder.absolute()
+        source, moves = self._folder, self._untitled
+        problem = self._busy()
+        if problem is None and moves and self._move_to(target):
+            done(None)
+            return
+        if problem is not None:
+            done(problem)
+            return
+        self._is_copying = True
+
+        def finish(result: Problem | None) -> None:
+            self._is_copying = False
+            done(result if result is not None else self._settle_in(target, leave=source))
+
+        self._background.run(
+            _COPY, lambda check: copy_project(source, target, check), finish, finish
+        )
 
     def save_now(self) -> Problem | None:
         """Write the project at once; return what was in the way."""
-        self._timer.stop()
-        if self._read_only:
-            return None
-        self._generation += 1
-        try:
-            self._file.save(self._project, self._generation)
-        except (EngineError, OSError) as error:
-            problem = Problem.from_error(error)
-            self._on_save_failed(problem)
-            return problem
-        self._on_saved(self._generation)
-        return None
+        return self._autosave.save_now()
 
     def emergency_save(self) -> None:
         """Write the project while the app crashes: no Qt, no exception."""
-        if not self._read_only and self._dirty:
-            with contextlib.suppress(Exception):
-                self._generation += 1
-                self._file.save(self._project, self._generation)
+        self._autosave.emergency_save()
+
+    def unnamed_projects(self) -> tuple[Path, ...]:
+        """Return untitled projects of earlier sessions, the newest first."""
+        return unnamed_projects(self._home) if self._home and self._home.is_dir() else ()
 
     def close(self) -> None:
-        """Save, and give the project back; an untitled one that was not used is removed."""
+        """Save, and give the project back; an untitled one that was not used is removed.
+
+        Runs that are still going on count as interrupted.
+        """
+        application = QGuiApplication.instance()
+        if isinstance(application, QGuiApplication):
+            application.applicationStateChanged.disconnect(self._on_application_state)
+        if not self.read_only:
+            interrupted = run_list.interrupted(self._project)
+            if interrupted is not self._project:
+                self._project = interrupted
+                self._autosave.touch(interrupted)
         self._leave()
+        self._autosave.stop()
         if self._owns_background:
             self._background.close()
 
     # Inside
 
-    def _start_untitled(self) -> None:
-        if self._home is None:
-            folder = Path(tempfile.mkdtemp(prefix="decode-desktop-"))
-            weakref.finalize(self, shutil.rmtree, folder, True)
-        else:
-            folder = _untitled_folder(self._home)
-        self._adopt(LoadedProject(project=_fresh("Untitled")), folder, ProjectLock(folder))
-        self._untitled = True
+    def _subfolder(self, name: str) -> Path:
+        folder = self._folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
-    def _adopt(self, loaded: LoadedProject, folder: Path, lock: ProjectLock | None) -> None:
-        self._lock = lock
-        self._read_only = lock is None
-        self._untitled = False
-        self._dirty = False
-        self._file = ProjectFile(folder)
-        self._generation = 0
-        self._project = loaded.project
+    def _start_untitled(self) -> None:
+        folder = None
+        if self._home is not None:
+            try:
+                folder = make_untitled_folder(self._home)
+            except OSError as error:
+                self.notice.emit(Problem.from_error(explain_os_error(error, self._home)))
+        if folder is None:
+            folder = Path(tempfile.mkdtemp(prefix="decode-desktop-"))
+            if self._home is None:
+                weakref.finalize(self, shutil.rmtree, folder, True)
+        lock = ProjectLock(folder)
+        self._adopt(_Opened(LoadedProject(project=_fresh()), folder, lock), untitled=True)
+
+    def _adopt(self, opened: _Opened, *, untitled: bool = False) -> None:
+        loaded, self._folder, self._lock = opened.loaded, opened.folder, opened.lock
+        self._untitled = untitled
         self._undo = UndoHistory()
+        self._incomplete.clear()
+        self._watch.forget()
+        name = "Untitled" if untitled else self._folder.name
+        project = loaded.project.model_copy(update={"name": name})
+        file = None
+        if self._lock is not None:
+            file = ProjectFile(self._folder, self._lock)
+            project = run_list.interrupted(project)
+        self._project = project
+        self._autosave.begin(file)
+        if project != loaded.project or loaded.damage:
+            self._autosave.touch(project)
         self.project_opened.emit()
         self.undo_changed.emit()
-        if loaded.damage:
-            message = f"{loaded.damage}; the project was opened from its backup."
-            self.notice.emit(Problem(message=message, code="opened_from_backup"))
-        if lock is not None:
-            self._project = run_list.interrupted(loaded.project)
         self._refresh()
+        if loaded.damage:
+            hint = "Changes of the last seconds before may be missing; please look them over."
+            message = f"{loaded.damage}. The project was opened from its backup."
+            self.notice.emit(Problem(message=message, hint=hint, code="opened_from_backup"))
 
     def _leave(self) -> None:
-        self._timer.stop()
-        if self._dirty:
-            self.save_now()
+        """Save the project and give it back."""
+        if not self._autosave.is_saved:
+            self._autosave.save_now()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+        if self._untitled and not self.is_used:
+            remove_if_unused(self._folder)
+        elif self._untitled and self._home is not None:
+            self.untitled_kept.emit(self._folder)
 
-    def _change(self, **changes: Any) -> None:
-        self._project = self._project.model_copy(update=changes)
-        self._touch()
+    def _move_to(self, target: Path) -> bool:
+        """Rename the untitled project's folder; False where that cannot be (another drive)."""
+        source = self._folder
+        try:
+            require_empty(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                target.rmdir()
+            if self._lock is not None:
+                self._lock.release()  # Windows moves no folder with an open file
+                self._lock = None
+            source.rename(target)
+        except (OSError, EngineError):
+            if self._lock is None:
+                self._relock(source)
+            return False
+        self._settle_in(target, leave=source)
+        return True
+
+    def _relock(self, folder: Path) -> None:
+        self._lock = ProjectLock(folder)
+        self._autosave.begin(ProjectFile(folder, self._lock))
+        self._autosave.touch(self._project)
+
+    def _settle_in(self, target: Path, *, leave: Path) -> Problem | None:
+        """Let the open project live in ``target``, which holds its files already."""
+        try:
+            lock = ProjectLock(target)
+        except (EngineError, OSError) as error:
+            return Problem.from_error(error)
+        if self._lock is not None:
+            if not self._untitled:
+                self._autosave.save_now()
+            self._lock.release()
+        if self._untitled and leave.exists():
+            shutil.rmtree(leave, ignore_errors=True)
+        project = relocated(self._project, leave, target)
+        self._project = project.model_copy(update={"name": target.name})
+        self._undo.map(lambda settings: relocated(settings, leave, target))
+        self._folder, self._lock, self._untitled = target, lock, False
+        self._watch.forget()
+        self._autosave.begin(ProjectFile(target, lock))
+        self._autosave.touch(self._project)
+        problem = self._autosave.save_now()
+        self.project_opened.emit()
         self._refresh()
+        return problem
 
-    def _refresh(self) -> None:
-        self.project_changed.emit()
-        states = step_states(self._project, self._files)
-        if states != self._states:
-            self._states = states
-            self.states_changed.emit()
-
-    def _touch(self) -> None:
-        self._dirty = True
-        if not self._read_only:
-            self._timer.start(_AUTOSAVE_MS)
-
-    def _autosave(self) -> None:
-        self._generation += 1
-        generation, project, file = self._generation, self._project, self._file
-
-        def write(_check: Callable[[], None]) -> int:
-            file.save(project, generation)
-            return generation
-
-        self._background.run(_SAVE, write, self._on_saved, self._on_save_failed)
-
-    def _on_saved(self, generation: int) -> None:
-        if generation == self._generation and not self._timer.isActive():
-            self._dirty = False
-        self._last_problem = None
-        self.saved.emit()
+    def _busy(self) -> Problem | None:
+        if self._is_copying:
+            return Problem(
+                message="The project is being copied.",
+                hint="Wait until the copy is finished.",
+                code="copying",
+            )
+        if self.has_active_runs:
+            return Problem(
+                message="A run of this project is still going on.",
+                hint="Wait for it, or stop it; what it did so far is kept.",
+                code="runs_active",
+            )
+        return None
 
     def _on_save_failed(self, problem: Problem) -> None:
-        self._dirty = True
-        self._timer.start(_RETRY_MS)
-        if problem != self._last_problem:
-            self._last_problem = problem
-            self.save_failed.emit(problem)
+        if problem.code == "project_locked":
+            # Another window took the project over; writing on would undo its work.
+            if self._lock is not None:
+                self._lock.release()
+                self._lock = None
+            self._autosave.stop()
+        self.save_failed.emit(problem)
+
+    def _on_application_state(self, state: Qt.ApplicationState) -> None:
+        if state == Qt.ApplicationState.ApplicationActive:
+            self.recheck()
 
 
-def _fresh(name: str) -> Project:
-    return Project(name=name, app_version=decode_engine.__version__)
+def _fresh() -> Project:
+    return Project(app_version=decode_engine.__version__)
 
 
-def _untitled_folder(home: Path) -> Path:
-    home.mkdir(parents=True, exist_ok=True)
-    stem = f"Untitled {datetime.now():%Y-%m-%d}"
-    number = 1
-    while True:
-        folder = home / (stem if number == 1 else f"{stem} ({number})")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
+def _open(folder: Path, mode: OpenMode) -> _Opened:
+    folder = folder.absolute()
+    if folder.name == PROJECT_NAME:
+        folder = folder.parent
+    loaded = read_project(folder)
+    if mode == "read_only":
+        return _Opened(loaded, folder, None)
+    lock = ProjectLock(folder, take_over=mode == "take_over")
+    # Read again: the window that had it may have saved until now.
+    return _Opened(read_project(folder), folder, lock)
+
+
+def _open_problem(error: BaseException) -> Problem:
+    uncertain = getattr(error, "certain", True) is False
+    return Problem.from_error(error, action="Open anyway" if uncertain else "")

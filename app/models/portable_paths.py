@@ -5,14 +5,25 @@ So a project folder can be moved, copied or opened under another drive letter.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import JsonValue
 
-__all__ = ["to_absolute", "to_portable"]
+from decode_engine.contract.base import Config
+
+__all__ = ["relocated", "to_absolute", "to_portable"]
 
 _MARK = "./"
+ConfigT = TypeVar("ConfigT", bound=Config)
+
+
+def relocated(value: ConfigT, old: Path, new: Path) -> ConfigT:
+    """Let the paths below one folder point to the same places below another."""
+    tree = json.loads(value.model_dump_json())
+    return type(value).model_validate(to_absolute(to_portable(tree, old), new))
 
 
 def to_portable(value: JsonValue, folder: Path) -> JsonValue:

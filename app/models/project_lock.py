@@ -21,7 +21,7 @@ from decode_engine.errors import OutputError
 from decode_engine.io.atomic import explain_os_error
 from decode_engine.io.locking import FileLock
 
-__all__ = ["LOCK_NAME", "Holder", "ProjectLock", "ProjectLockedError"]
+__all__ = ["LOCK_NAME", "Holder", "ProjectLock", "ProjectLockedError", "read_holder"]
 
 LOCK_NAME = "project.lock"
 # Windows denies reading the locked byte, which is the first one.
@@ -97,8 +97,9 @@ class ProjectLock:
             raise explain_os_error(error, self._path) from error
         if holder is not None and not take_over:
             self._refuse_living(folder, holder)
+        self._holder = Holder.this_process()
         try:
-            self._write(json.dumps(asdict(Holder.this_process())))
+            self._write(json.dumps(asdict(self._holder)))
         except OSError as error:
             self.release()
             raise explain_os_error(error, self._path) from error
@@ -134,13 +135,20 @@ class ProjectLock:
             self._lock.release()
             self._lock = None
 
+    def verify(self) -> None:
+        """Raise `ProjectLockedError` if another window has taken the project over."""
+        holder = read_holder(self._path.parent)
+        if self._lock is None or (holder is not None and holder != self._holder):
+            raise ProjectLockedError(self._path.parent, holder, certain=True)
+
     def release(self) -> None:
         """Give the project back."""
         if self._lock is None:
             return
         # The file stays: removing it would let two others lock two different files.
         with contextlib.suppress(OSError):
-            self._write("")
+            if read_holder(self._path.parent) == self._holder:
+                self._write("")
         self._drop()
 
 

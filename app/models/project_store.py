@@ -10,6 +10,7 @@ exports/          what the user took out
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from collections.abc import Callable
@@ -21,7 +22,8 @@ from pydantic import JsonValue, ValidationError
 
 from app.models.portable_paths import to_absolute, to_portable
 from app.models.project import Project
-from decode_engine.errors import InputError
+from app.models.project_lock import ProjectLock
+from decode_engine.errors import InputError, OutputError
 from decode_engine.io.atomic import atomic_path, explain_os_error
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "NewerProjectError",
     "NoProjectError",
     "ProjectFile",
+    "parse_project",
     "read_project",
 ]
 
@@ -40,6 +43,7 @@ PROJECT_NAME = "project.json"
 BACKUP_NAME = "project.json.bak"
 _VERSION = 1
 _MAX_BYTES = 64 << 20
+_PATIENCE_S = 10.0
 
 # Version -> function that turns the JSON of that version into the next one's.
 UPGRADES: dict[int, Callable[[dict[str, JsonValue]], dict[str, JsonValue]]] = {}
@@ -173,11 +177,19 @@ def _invalid(error: ValidationError, name: str) -> InputError:
 
 
 class ProjectFile:
-    """Writes one project; may be called from several threads, the latest state wins."""
+    """Writes one project; may be called from several threads, the latest state wins.
 
-    def __init__(self, folder: Path) -> None:
+    Parameters
+    ----------
+    folder : Path
+    lock : ProjectLock, optional
+        Checked before each write: another window may have taken the project over.
+    """
+
+    def __init__(self, folder: Path, lock: ProjectLock | None = None) -> None:
         self.folder = folder
-        self._lock = threading.Lock()
+        self._project_lock = lock
+        self._writing = threading.Lock()
         self._written = 0
         self._good: bytes | None = None
 
@@ -188,29 +200,42 @@ class ProjectFile:
         ------
         OutputError
             If it cannot be written (`DiskFullError` for a full disk); the last good file stays.
+        ProjectLockedError
+            If another window has taken the project over.
         """
         data = self.encode(project)
-        with self._lock:
-            if generation <= self._written:
-                return
-            path = self.folder / PROJECT_NAME
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                if self._good is None:
-                    self._good = self._good_on_disk(path)
-                if self._good is not None:
-                    _write(self.folder / BACKUP_NAME, self._good)
-                _write(path, data)
-            except OSError as error:
-                raise explain_os_error(error, path) from error
-            self._good = data
-            self._written = generation
+        if not self._writing.acquire(timeout=_PATIENCE_S):
+            raise OutputError(
+                f"{self.folder} does not answer.", hint="Check that its drive is connected."
+            )
+        try:
+            if generation > self._written:
+                self._write(data)
+                self._written = generation
+        except OSError as error:
+            raise explain_os_error(error, self.folder / PROJECT_NAME) from error
+        finally:
+            self._writing.release()
 
     def encode(self, project: Project) -> bytes:
         """Return the contents of the project's file."""
         tree = to_portable(json.loads(project.model_dump_json()), self.folder)
         text = json.dumps(tree, indent=2, ensure_ascii=False, allow_nan=False)
         return (text + "\n").encode("utf-8")
+
+    def _write(self, data: bytes) -> None:
+        if self._project_lock is not None:
+            self._project_lock.verify()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / PROJECT_NAME
+        if self._good is None:
+            self._remove_leftovers()
+            self._good = self._good_on_disk(path)
+        # The backup is written before the file is replaced, so that one of them is always good.
+        if self._good is not None and self._good != data:
+            _write(self.folder / BACKUP_NAME, self._good)
+        _write(path, data)
+        self._good = data
 
     def _good_on_disk(self, path: Path) -> bytes | None:
         """Return what is on disk if it can be a backup; a damaged file is put aside instead."""
@@ -219,15 +244,24 @@ class ProjectFile:
         except FileNotFoundError:
             return None
         try:
-            parse_project(data, self.folder)
+            loaded = parse_project(data, self.folder)
         except InputError:
-            for number in range(1, 1000):
-                aside = path.with_name(f"{PROJECT_NAME}.damaged-{number}")
-                if not aside.exists():
-                    path.replace(aside)
-                    break
+            path.replace(_free_name(path, "damaged"))
             return None
+        if loaded.upgraded_from is not None:
+            _write(_free_name(path, f"v{loaded.upgraded_from}"), data)
         return data
+
+    def _remove_leftovers(self) -> None:
+        """Remove temporary files of a process that was killed while it saved."""
+        for pattern in (".project.*.json", ".project.json.*.bak"):
+            for leftover in self.folder.glob(pattern):
+                leftover.unlink(missing_ok=True)
+
+
+def _free_name(path: Path, ending: str) -> Path:
+    names = (path.with_name(f"{path.name}.{ending}-{number}") for number in itertools.count(1))
+    return next(name for name in names if not name.exists())
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -21,6 +21,7 @@ __all__ = [
     "resumed_spec",
     "run_that_made",
     "runs_of",
+    "same_path",
     "spec_of",
     "with_run",
 ]
@@ -68,15 +69,15 @@ def new_run_folder(folder: Path, step: Step, taken: Iterable[str]) -> Path:
 
 def run_that_made(project: Project, path: str) -> RunRecord | None:
     """Return the run whose output a file is; None for a file from elsewhere."""
-    wanted = _key(path)
     for run in reversed(project.runs):
-        if any(_key(output) == wanted for output in run.outputs.values()):
+        if any(same_path(output, path) for output in run.outputs.values()):
             return run
     return None
 
 
-def _key(path: str) -> str:
-    return os.path.normcase(os.path.normpath(path))
+def same_path(one: str, other: str) -> bool:
+    """Tell whether two paths are spelled for the same file; nothing on disk is looked at."""
+    return os.path.normcase(os.path.normpath(one)) == os.path.normcase(os.path.normpath(other))
 
 
 def interrupted(project: Project) -> Project:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from app.models.project import ProjectSettings
 
@@ -65,6 +66,14 @@ class UndoHistory:
         self._done.append(step)
         self._sealed = True
         return step.after
+
+    def map(self, change: Callable[[ProjectSettings], ProjectSettings]) -> None:
+        """Change the settings of all steps (say, after the project's folder was moved)."""
+        for steps in (self._done, self._undone):
+            steps[:] = [
+                replace(step, before=change(step.before), after=change(step.after))
+                for step in steps
+            ]
 
     @property
     def undo_text(self) -> str:

@@ -42,7 +42,7 @@ from tests.gui.scripted_engine import RECORDINGS, path_values
 from tests.training_samples import train_spec, write_inputs
 from tests.unit.engine import bead_fields
 
-_MAX_FILE = 400_000
+_MAX_FILE = 1_000_000
 _EXAMPLE = Path(__file__).parents[2] / "resources" / "example"
 
 
@@ -96,9 +96,11 @@ def _simulate(folder: Path) -> JobSpec:
 def _calibrate(folder: Path) -> JobSpec:
     rng = np.random.default_rng(0)
     photons = bead_fields.expected_photons(bead_fields.scattered(3, rng), (90, 90))
-    tifffile.imwrite(folder / "beads.tif", bead_fields.record(photons, rng))
+    # Every second slice and a small PSF: the file has to be small.
+    tifffile.imwrite(folder / "beads.tif", bead_fields.record(photons[::2], rng))
+    config = bead_fields.CONFIG.model_copy(update={"dz_nm": 2 * bead_fields.DZ_NM, "roi_px": 13})
     return CalibrateSpec(
-        beads=(str(folder / "beads.tif"),), out=str(folder / "out.h5"), config=bead_fields.CONFIG
+        beads=(str(folder / "beads.tif"),), out=str(folder / "out.h5"), config=config
     )
 
 

@@ -65,7 +65,7 @@ class PsfVolume:
 
     def xy(self, index: int, normalisation: Normalisation) -> NDArray[np.float32]:
         """Return one slice (rows, columns), scaled to 0..1 by its own or the whole maximum."""
-        return self._scaled(normalisation)[index]
+        return np.asarray(self._scaled(normalisation)[index])
 
     def side(self, axis: Literal["x", "y"], normalisation: Normalisation) -> NDArray[np.float32]:
         """Return the cut through the centre: z downwards from the top of the range, x or y right.

@@ -1,0 +1,200 @@
+"""The Calibration page: three ways to a PSF, and what it looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QPixmap
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QStackedWidget,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.models.calibration_words import Verdict
+from app.models.psf_volume import PsfVolume
+from app.models.steps import Step
+from app.views.calibration_ways import BeadsWay, FileWay, FlatWay
+from app.views.naming import named
+from app.views.page import Page
+from app.views.psf_viewer import PsfViewer
+from app.views.verdict_list import VerdictList
+
+__all__ = ["CalibrationPage", "Way"]
+
+Way = Literal["file", "beads", "gaussian_2d"]
+_WAYS: tuple[tuple[Way, str, str], ...] = (
+    ("file", "&Load a file", "From SMAP, uiPSF or this program"),
+    ("beads", "&Make from bead stacks", "For 3D, on your own microscope"),
+    ("gaussian_2d", "&2D without calibration", "For movies without height"),
+)
+_EMPTY = (
+    "No calibration yet.\n\nThe network learns from simulated molecules, so it must know how one "
+    "molecule looks at each height. Choose one of the three ways above."
+)
+
+
+class CalibrationPage(Page):
+    """Choosing, making and judging a PSF; decisions are the controller's."""
+
+    way_chosen = Signal(str)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(Step.CALIBRATION, parent)
+        self.file_way, self.beads_way, self.flat_way = FileWay(), BeadsWay(), FlatWay()
+        self._ways: dict[Way, QPushButton] = {}
+        self.body.addLayout(self._make_way_buttons())
+        self._stack = QStackedWidget()
+        for part in (self.file_way, self.beads_way, self.flat_way):
+            self._stack.addWidget(_scrolled(part))
+        self._stack.setMinimumWidth(300)
+        self._stack.setMaximumWidth(400)
+        self.viewer = PsfViewer()
+        self.verdicts = VerdictList("calibration-verdicts")
+        row = QHBoxLayout()
+        row.setSpacing(16)
+        row.addWidget(self._stack, 2)
+        row.addWidget(self._make_result(), 4)
+        self.body.addLayout(row, 1)
+        self.show_way("file")
+        self.show_empty(_EMPTY)
+
+    @property
+    def way(self) -> Way:
+        """The way that is shown."""
+        return _WAYS[self._stack.currentIndex()][0]
+
+    def show_way(self, way: Way) -> None:
+        """Show one of the three ways, without emitting."""
+        self._ways[way].setChecked(True)
+        self._stack.setCurrentIndex([name for name, _, _ in _WAYS].index(way))
+
+    def show_empty(self, text: str = _EMPTY) -> None:
+        """Show words in place of a PSF."""
+        self._empty.setText(text)
+        self._result.setCurrentIndex(0)
+        self.viewer.show_psf(None)
+
+    def show_psf(self, psf: PsfVolume) -> None:
+        """Show a PSF."""
+        self.viewer.show_psf(psf)
+        self._result.setCurrentIndex(1)
+
+    def show_verdicts(self, verdicts: Sequence[Verdict]) -> None:
+        """Show how good the calibration is, in words."""
+        self.verdicts.show_lines([(v.level, v.title, v.text) for v in verdicts])
+        doubtful = sum(v.level in ("doubt", "bad") for v in verdicts)
+        self._tabs.setTabText(
+            self._tabs.indexOf(self._quality), f"How good is it? ({doubtful} ▲)" * bool(doubtful)
+            or "How good is it?"
+        )  # fmt: skip
+
+    def show_facts(self, facts: Sequence[tuple[str, str]], rejected: Sequence[str]) -> None:
+        """Show what the file says, and which beads were not used and why."""
+        while self._facts.rowCount():
+            self._facts.removeRow(0)
+        for name, value in facts:
+            label = QLabel(value)
+            label.setWordWrap(True)
+            label.setTextFormat(Qt.TextFormat.PlainText)
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            self._facts.addRow(f"{name}:", label)
+        self._rejected.setText("\n".join(rejected))
+        self._rejected_title.setVisible(bool(rejected))
+        self._rejected.setVisible(bool(rejected))
+
+    def show_report(self, image: QPixmap | None) -> None:
+        """Show the picture that was drawn when the calibration was made; None for none."""
+        index = self._tabs.indexOf(self._report_area)
+        self._tabs.setTabVisible(index, image is not None)
+        if image is None:
+            self._report.clear()
+        else:
+            self._report.setPixmap(image)
+
+    def _make_way_buttons(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        row.setSpacing(10)
+        group = QButtonGroup(self)
+        for way, title, text in _WAYS:
+            button = named(QPushButton(f"{title}\n{text}"), f"calibration-way-{way}")
+            button.setCheckable(True)
+            button.setMinimumHeight(52)
+            button.setToolTip(text)
+            button.clicked.connect(lambda _checked=False, w=way: self._choose(w))
+            group.addButton(button)
+            row.addWidget(button, 1)
+            self._ways[way] = button
+        return row
+
+    def _choose(self, way: Way) -> None:
+        self.show_way(way)
+        self.way_chosen.emit(way)
+
+    def _make_result(self) -> QStackedWidget:
+        self._empty = named(QLabel(), "calibration-empty")
+        self._empty.setWordWrap(True)
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._empty.setMargin(40)
+        self._report = QLabel()
+        self._report.setAccessibleName("Report picture of the calibration")
+        self._report_area = QScrollArea()
+        self._report_area.setWidget(self._report)
+        self._report_area.setWidgetResizable(True)
+        self._quality = _scrolled(self._make_quality())
+        self._tabs = named(QTabWidget(), "calibration-tabs")
+        self._tabs.addTab(self.viewer, "PSF")
+        self._tabs.addTab(self._quality, "How good is it?")
+        self._tabs.addTab(self._report_area, "Report picture")
+        self._result = QStackedWidget()
+        self._result.addWidget(self._empty)
+        self._result.addWidget(self._tabs)
+        self._result.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.show_report(None)
+        return self._result
+
+    def _make_quality(self) -> QWidget:
+        card = QWidget()
+        self._facts = QFormLayout()
+        self._facts.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        self._facts.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+        self._rejected_title = QLabel("Beads that were not used")
+        font = self._rejected_title.font()
+        font.setBold(True)
+        self._rejected_title.setFont(font)
+        self._rejected = named(QLabel(), "calibration-rejected")
+        self._rejected.setWordWrap(True)
+        self._rejected.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        title = QLabel("About the file")
+        title.setFont(font)
+        layout = QVBoxLayout(card)
+        layout.setContentsMargins(10, 10, 10, 10)
+        layout.setSpacing(10)
+        layout.addWidget(self.verdicts)
+        layout.addWidget(self._rejected_title)
+        layout.addWidget(self._rejected)
+        layout.addWidget(title)
+        layout.addLayout(self._facts)
+        layout.addStretch()
+        self.show_facts((), ())
+        return card
+
+
+def _scrolled(widget: QWidget) -> QScrollArea:
+    area = QScrollArea()
+    area.setWidget(widget)
+    area.setWidgetResizable(True)
+    area.setFrameShape(QFrame.Shape.NoFrame)
+    area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    return area

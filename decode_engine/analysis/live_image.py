@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from decode_engine.analysis.coloring import (
     DEFAULT_BRIGHTNESS_MAP,
@@ -19,8 +20,10 @@ from decode_engine.domain.localizations import Localizations
 
 __all__ = ["LiveImage"]
 
-_CONTRAST_QUANTILE = 0.99
+_CONTRAST_QUANTILE = 0.98
 _GAMMA = 0.7
+_LEAST = 1e-6  # below, a blurred count is empty
+_BLUR_PX = 0.7  # single counts would be lost between the pixels of a screen
 
 
 class LiveImage:
@@ -46,13 +49,13 @@ class LiveImage:
         y_px = np.floor(grid.y_to_px(localizations.y_nm.astype(np.float64)) + 0.5)
         inside = (x_px >= 0) & (x_px < grid.width_px) & (y_px >= 0) & (y_px < grid.height_px)
         index = (y_px[inside] * grid.width_px + x_px[inside]).astype(np.int64)
-        z_nm = localizations.z_nm[inside].astype(np.float64)
+        z_nm = np.nan_to_num(localizations.z_nm[inside].astype(np.float64))
         size = self._count.size
         self._count += np.bincount(index, minlength=size)
         self._z_sum += np.bincount(index, weights=z_nm, minlength=size)
         self.n_drawn += index.size
-        if self._z_ends is None and np.isfinite(z_nm).sum() >= 2:
-            low, high = np.nanpercentile(z_nm, [1, 99])
+        if self._z_ends is None and index.size >= 2:
+            low, high = np.percentile(z_nm, [1, 99])  # equal in 2D, where z is NaN
             if high > low:  # frozen: colours must not change while the picture fills
                 self._z_ends = (float(low), float(high))
 
@@ -64,11 +67,13 @@ class LiveImage:
     def picture(self) -> Rgb:
         """Return the picture as it is now, (height, width, 3) uint8."""
         shape = self.grid.shape
-        density = self._count.reshape(shape).astype(np.float32)
+        density = _blurred(self._count.reshape(shape))
         value = brightness(density, quantile=_CONTRAST_QUANTILE, gamma=_GAMMA)
         if self._z_ends is None:
             return color_by_brightness(value, DEFAULT_BRIGHTNESS_MAP)
-        mean_z: NDArray[np.float32] = (
-            (self._z_sum / np.maximum(self._count, 1)).reshape(shape).astype(np.float32)
-        )
+        mean_z = _blurred(self._z_sum.reshape(shape)) / np.maximum(density, np.float32(_LEAST))
         return color_by_z(value, mean_z, hue_scale(DEFAULT_Z_MAP), *self._z_ends)
+
+
+def _blurred(sums: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.asarray(gaussian_filter(sums.astype(np.float32), _BLUR_PX), np.float32)

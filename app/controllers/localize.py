@@ -1,0 +1,410 @@
+"""The Localize page's decisions: which model, a test on one frame, the queue, the live picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QTimer
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QFileDialog
+
+from app.controllers.live_reconstruction import LiveReconstruction
+from app.controllers.page_controller import AppContext, PageController
+from app.models.command_line import command_line
+from app.models.job_files import movie_stem, write_camera_file
+from app.models.job_state import JobState
+from app.models.localize_queue import latest_results
+from app.models.model_words import ModelDescription, describe_model
+from app.models.movie_reader import MovieReader
+from app.models.problem import Problem
+from app.models.project import MovieEntry
+from app.models.steps import Step
+from app.views.localize_page import LocalizePage, ModelChoice, QueueRow
+from decode_engine.contract.configs import LocalizeConfig
+from decode_engine.contract.jobs import LocalizeSpec, PreviewSpec
+from decode_engine.domain.localizations import Localizations
+from decode_engine.errors import EngineError
+from decode_engine.io.resources import resource_path
+from decode_engine.io.tables import read_localizations_csv
+
+__all__ = ["LocalizeController"]
+
+_PREVIEW = "localize-preview"
+_WRITE_EVERY_S = 4.0  # so that the live picture fills smoothly; a kill then costs little, too
+_CHUNK_FRAMES = 5_000
+_SHOW = "Explore the result"
+
+
+class LocalizeController(PageController):
+    """Connects `LocalizePage` with project and engine."""
+
+    page: LocalizePage
+
+    def __init__(self, context: AppContext) -> None:
+        super().__init__(context, LocalizePage())
+        self._descriptions: dict[str, ModelDescription | Problem] = {}
+        self._reader: MovieReader | None = None
+        self._selected = context.session.settings.current_movie
+        self._preview_job = ""
+        self._run = ""
+        self._live = LiveReconstruction(context.background, self.page.live, self)
+        self._frame_delay = QTimer(self, singleShot=True, interval=30)
+        self._frame_delay.timeout.connect(self._read_frame)
+        self._connect()
+        self._refresh()
+
+    def activate(self) -> None:
+        """Show the current movie's frame."""
+        self._refresh()
+        self._open_movie()
+
+    def deactivate(self) -> None:
+        """Close the movie; a long fit goes on."""
+        self._close_movie()
+
+    def open_paths(self, paths: Sequence[Path]) -> None:
+        """Take a dropped model file."""
+        for path in paths:
+            if path.suffix.lower() == ".decode":
+                self._choose_model(str(path))
+
+    def _connect(self) -> None:
+        page, jobs = self.page, self.context.jobs
+        self.context.session.project_changed.connect(self._refresh)
+        jobs.devices_changed.connect(lambda _devices: self._refresh())
+        jobs.job_changed.connect(self._on_job)
+        page.model_chosen.connect(self._choose_model)
+        page.model_file_requested.connect(self._ask_for_model)
+        page.config_changed.connect(self._change_config)
+        page.device_changed.connect(
+            lambda device: self._update("Choose the device", localize_device=device)
+        )
+        page.movie_selected.connect(self._select_movie)
+        page.start_requested.connect(self._start)
+        page.command_requested.connect(self._copy_command)
+        page.resume_requested.connect(jobs.resume_run)
+        page.result_requested.connect(self._use_result)
+        page.preview.preview_requested.connect(self._preview)
+        page.preview.frame_changed.connect(lambda _frame: self._frame_delay.start())
+        page.job.cancel_requested.connect(lambda: jobs.cancel(self._run))
+        page.job.pause_requested.connect(lambda: jobs.pause(self._run))
+        page.job.resume_requested.connect(lambda: jobs.resume(self._run))
+        page.problem_action.connect(self._act)
+
+    def _update(self, text: str, **changes: Any) -> None:
+        self.context.session.update(text, **changes)
+
+    # --- What the page shows of the project -------------------------------------------------
+
+    def _refresh(self) -> None:
+        settings, page = self.context.session.settings, self.page
+        page.set_models(self._model_choices(), settings.model)
+        page.set_devices(self.context.jobs.devices, settings.localize_device)
+        page.form.set_value(settings.localize)
+        results = latest_results(settings.movies, self.context.session.project.runs)
+        rows = [
+            QueueRow(
+                name=Path(movie.path).name,
+                path=movie.path,
+                frames=_frames_words(movie),
+                state=result.state,
+                result=result.result,
+                resumable="" if result.run_id in self._active() else result.resumable,
+            )
+            for movie, result in zip(settings.movies, results, strict=True)
+        ]
+        page.set_queue(rows)
+        if settings.movies:
+            self._selected = min(self._selected, len(settings.movies) - 1)
+            page.select_movie(self._selected)
+        self._describe_model()
+        self._show_readiness()
+
+    def _active(self) -> tuple[str, ...]:
+        return self.context.jobs.running()
+
+    def _model_choices(self) -> list[ModelChoice]:
+        choices = [
+            ModelChoice(path=run.outputs["model"], text=run.title)
+            for run in reversed(self.context.session.project.runs)
+            if run.step is Step.TRAIN and run.state == "completed" and "model" in run.outputs
+        ]
+        example = str(resource_path("example/model.decode"))
+        choices.append(ModelChoice(path=example, text="Model of the bundled example"))
+        chosen = self.context.session.settings.model
+        if chosen is not None and chosen not in [c.path for c in choices]:
+            choices.insert(0, ModelChoice(path=chosen, text=Path(chosen).name))
+        return choices
+
+    def _describe_model(self) -> None:
+        path = self.context.session.settings.model
+        if path is None:
+            self.page.set_model_words("A model is made on the Train page, or chosen from a file.")
+            return
+        known = self._descriptions.get(path)
+        if isinstance(known, ModelDescription):
+            self.page.set_model_words(known.words)
+        elif isinstance(known, Problem):
+            self.page.set_model_words(f"{known.message} {known.hint}")
+        else:
+            self.page.set_model_words("Reading the model …")
+            self.context.background.run(
+                "localize-model",
+                lambda _check: describe_model(path),
+                lambda description: self._keep_description(path, description),
+                lambda problem: self._keep_description(path, problem),
+            )
+
+    def _keep_description(self, path: str, description: ModelDescription | Problem) -> None:
+        self._descriptions[path] = description
+        self._describe_model()
+        self._show_readiness()
+
+    def _show_readiness(self) -> None:
+        settings = self.context.session.settings
+        why = ""
+        if not settings.movies:
+            why = "Add a movie on the Movie page first."
+        elif settings.model is None:
+            why = "Choose a model above, or train one on the Train page."
+        elif isinstance(self._descriptions.get(settings.model), Problem):
+            why = "The model cannot be used; choose another one."
+        self.page.set_ready(can_preview=not why, can_start=not why, why_not=why)
+
+    # --- Choices ----------------------------------------------------------------------------
+
+    def _ask_for_model(self) -> None:
+        path, _ = QFileDialog.getOpenFileName(
+            self.page, "Choose a model", str(self.context.session.folder), "Models (*.decode)"
+        )
+        if path:
+            self._choose_model(path)
+
+    def _choose_model(self, path: str) -> None:
+        self._descriptions.pop(path, None)  # the file may be another one by now
+        self._update("Choose the model", model=path)
+
+    def _change_config(self, config: LocalizeConfig) -> None:
+        self._update("Change how to localize", localize=config)
+
+    def _select_movie(self, number: int) -> None:
+        self._selected = number
+        self._open_movie()
+
+    def _movie(self) -> MovieEntry | None:
+        movies = self.context.session.settings.movies
+        return movies[self._selected] if 0 <= self._selected < len(movies) else None
+
+    # --- One frame as a test ----------------------------------------------------------------
+
+    def _open_movie(self) -> None:
+        movie = self._movie()
+        if movie is None:
+            self._close_movie()
+            self.page.preview.set_n_frames(0)
+            return
+        if self._reader is not None and str(self._reader.info.path) == movie.path:
+            return
+        self._close_movie()
+        self.context.background.run(
+            "localize-open",
+            lambda _check: MovieReader(Path(movie.path)),
+            self._take_reader,
+            self.page.show_problem,
+        )
+
+    def _take_reader(self, reader: MovieReader) -> None:
+        self._close_movie()
+        self._reader = reader
+        self.page.preview.set_n_frames(reader.n_frames)
+        self._read_frame()
+
+    def _close_movie(self) -> None:
+        if self._reader is not None:
+            self._reader.retire()
+            self._reader = None
+
+    def _read_frame(self) -> None:
+        reader, number = self._reader, self.page.preview.number.value()
+        if reader is None:
+            return
+        self.context.background.run(
+            "localize-frame",
+            lambda _check: reader.frame(number),
+            self.page.preview.show_frame,
+            self.page.show_problem,
+        )
+
+    def _preview(self, frame: int) -> None:
+        movie, settings = self._movie(), self.context.session.settings
+        if movie is None or settings.model is None:
+            return
+        try:
+            folder = self.context.session.previews_folder / "localize"
+        except OSError as error:
+            self.page.show_problem(Problem.from_error(error))
+            return
+        camera = self._camera_file(folder / "camera.json")
+        if isinstance(camera, Problem):
+            self.page.show_problem(camera)
+            return
+        self.page.show_problem(None)
+        spec = PreviewSpec(
+            movie=movie.path,
+            model=settings.model,
+            frame=frame,
+            camera=camera,
+            out=str(folder),
+            config=settings.localize.model_copy(update={"roi": movie.roi_px}),
+            device=settings.localize_device,
+        )
+        self.page.preview.words.setText("Looking for molecules …")
+        self._preview_job = self.context.jobs.preview(_PREVIEW, spec)
+
+    def _show_preview(self, summary: dict[str, object]) -> None:
+        table_file = Path(str(summary["localizations_file"]))
+        self.context.background.run(
+            "localize-table",
+            lambda _check: read_localizations_csv(table_file),
+            self._draw_preview,
+            self.page.show_problem,
+        )
+
+    def _draw_preview(self, table: Localizations) -> None:
+        model, movie = self.context.session.settings.model, self._movie()
+        description = self._descriptions.get(model or "")
+        if isinstance(description, ModelDescription) and movie is not None:
+            self.page.preview.show_result(table, description.pixel_size_nm, movie.roi_px)
+
+    def _camera_file(self, path: Path) -> str | Problem | None:
+        """Write the project's camera for a job; None leaves the model its own."""
+        camera = self.context.session.settings.camera
+        if camera is None:
+            return None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            return write_camera_file(camera, path)
+        except (EngineError, OSError) as error:
+            return Problem.from_error(error)
+
+    # --- The long fit -----------------------------------------------------------------------
+
+    def _start(self, numbers: Sequence[int]) -> None:
+        if not numbers:
+            self.page.show_problem(
+                Problem(message="No movie is ticked.", hint="Tick the movies to localize.")
+            )
+            return
+        self.page.show_problem(None)
+        for number in numbers:
+            self._start_one(self.context.session.settings.movies[number])
+
+    def _start_one(self, movie: MovieEntry) -> None:
+        title = f"Localize {Path(movie.path).name}"
+        try:
+            run_id, folder = self.context.session.begin_run(Step.LOCALIZE, title)
+        except (EngineError, OSError) as error:
+            self.page.show_problem(Problem.from_error(error))
+            return
+        spec = self._spec(movie, folder)
+        if isinstance(spec, Problem):
+            self.page.show_problem(spec)
+            return
+        self.context.jobs.start_run(Step.LOCALIZE, title, run_id, spec)
+
+    def _spec(self, movie: MovieEntry, folder: Path) -> LocalizeSpec | Problem:
+        settings = self.context.session.settings
+        camera = self._camera_file(folder / "camera.json")
+        if isinstance(camera, Problem):
+            return camera
+        config = settings.localize.model_copy(
+            update={
+                "frames": movie.frames,
+                "roi": movie.roi_px,
+                "write_every_s": _WRITE_EVERY_S,
+                "chunk_frames": _CHUNK_FRAMES,
+            }
+        )
+        return LocalizeSpec(
+            movies=(movie.path,),
+            model=settings.model or "",
+            out=str(folder / f"{movie_stem(movie.path)}.h5"),
+            camera=camera,
+            config=config,
+            device=settings.localize_device,
+        )
+
+    def _copy_command(self) -> None:
+        movie = self._movie()
+        if movie is None:
+            return
+        spec = self._spec(movie, self.context.session.folder)
+        if isinstance(spec, Problem):
+            self.page.show_problem(spec)
+        else:
+            QGuiApplication.clipboard().setText(command_line(spec))
+
+    def _on_job(self, job_id: str, state: JobState) -> None:
+        if job_id == self._preview_job:
+            self._on_preview(state)
+        elif (run := self._localize_run(job_id)) is not None:
+            self._on_run(job_id, state, run)
+
+    def _on_preview(self, state: JobState) -> None:
+        if state.phase == "failed" and state.failure is not None:
+            self.page.preview.words.setText("")
+            self.page.show_problem(Problem.from_failure(state.failure))
+        elif state.phase == "completed":
+            self._show_preview(state.summary)
+
+    def _localize_run(self, job_id: str) -> LocalizeSpec | None:
+        for run in self.context.session.project.runs:
+            if run.run_id == job_id and run.step is Step.LOCALIZE:
+                return LocalizeSpec.model_validate(run.spec)
+        return None
+
+    def _on_run(self, job_id: str, state: JobState, spec: LocalizeSpec) -> None:
+        waits = state.phase in ("idle", "queued")
+        if waits and self._run in self._active():
+            return  # another movie is being localized; this one waits for it
+        self._run = job_id
+        self.page.job.show_state(state)
+        ended = state.phase in ("completed", "cancelled", "failed")
+        self.page.show_running(running=not ended)
+        out = Path(spec.out)
+        if not ended:
+            self._live.follow(out)
+            return
+        self._live.stop()
+        if state.phase == "failed" and state.failure is not None:
+            self.page.show_problem(Problem.from_failure(state.failure))
+        if state.phase == "completed":
+            self._live.show_finished(out)
+            self._use_result(str(out))
+        self._refresh()
+
+    def _use_result(self, path: str) -> None:
+        settings = self.context.session.settings
+        if path == settings.localizations:
+            return
+        changes: dict[str, Any] = {"localizations": path}
+        description = self._descriptions.get(settings.model or "")
+        if isinstance(description, ModelDescription):
+            color = "z" if description.is_3d else "none"
+            changes["render"] = settings.render.model_copy(update={"color": color})
+        self._update("Use these localizations", **changes)
+
+    def _act(self, action: str) -> None:
+        if action == _SHOW:
+            self.go_to.emit(Step.EXPLORE)
+
+
+def _frames_words(movie: MovieEntry) -> str:
+    parts = []
+    if movie.frames is not None:
+        parts.append(f"{movie.frames[0]:,}–{movie.frames[1] - 1:,}")
+    if movie.roi_px is not None:
+        parts.append(f"{movie.roi_px[2]} × {movie.roi_px[3]} px")
+    return ", ".join(parts) or "all"

@@ -1,0 +1,128 @@
+"""What can be exported: one entry a kind; the Export page and its jobs derive from this table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.models.explore_filters import FILTER_FIELDS, cuts_of
+from decode_engine.contract.configs import FilterConfig, RenderConfig
+from decode_engine.contract.jobs import ExportSpec, RenderSpec
+
+__all__ = ["EXPORT_KINDS", "ExportInputs", "ExportKind", "filter_words", "free_path"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportInputs:
+    """What is exported and how it is drawn."""
+
+    localizations: str
+    filters: FilterConfig
+    render: RenderConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportKind:
+    """One kind of file.
+
+    Parameters
+    ----------
+    name : str
+        For object names and settings.
+    title, words : str
+        What the user reads.
+    suffix : str
+        Ending of the file's name.
+    draws : bool
+        Whether the settings of the picture matter.
+    spec : callable
+        Makes the job from what is exported and the file to write.
+    """
+
+    name: str
+    title: str
+    words: str
+    suffix: str
+    draws: bool
+    spec: Callable[[ExportInputs, Path], ExportSpec | RenderSpec]
+
+
+def _table(inputs: ExportInputs, out: Path) -> ExportSpec:
+    return ExportSpec(
+        localizations=inputs.localizations, out=str(out), format="csv", filters=inputs.filters
+    )
+
+
+def _picture(inputs: ExportInputs, out: Path) -> RenderSpec:
+    return RenderSpec(
+        localizations=inputs.localizations,
+        out=str(out),
+        config=inputs.render,
+        filters=inputs.filters,
+    )
+
+
+def _measurable_picture(inputs: ExportInputs, out: Path) -> RenderSpec:
+    # Values to measure in, not colours: one number a pixel.
+    return _picture(
+        ExportInputs(
+            localizations=inputs.localizations,
+            filters=inputs.filters,
+            render=inputs.render.model_copy(update={"color": "none"}),
+        ),
+        out,
+    )
+
+
+EXPORT_KINDS = (
+    ExportKind(
+        name="csv",
+        title="Table (CSV)",
+        words="All columns with their units; for Excel, R, Python, MATLAB.",
+        suffix=".csv",
+        draws=False,
+        spec=_table,
+    ),
+    ExportKind(
+        name="png",
+        title="Picture (PNG)",
+        words="With scale bar and colours; for slides and figures.",
+        suffix=".png",
+        draws=True,
+        spec=_picture,
+    ),
+    ExportKind(
+        name="tiff",
+        title="Calibrated image (TIFF)",
+        words="Localizations per pixel with the pixel size inside; for Fiji/ImageJ.",
+        suffix=".tif",
+        draws=True,
+        spec=_measurable_picture,
+    ),
+)
+
+
+def free_path(folder: Path, stem: str, suffix: str) -> Path:
+    """Return a path that does not exist yet: ``stem.csv``, else ``stem-2.csv``, and so on."""
+    path, number = folder / f"{stem}{suffix}", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}{suffix}"
+    return path
+
+
+def filter_words(filters: FilterConfig) -> str:
+    """Put the filters into words, or say that there are none."""
+    words = []
+    for field in FILTER_FIELDS:
+        low, high = cuts_of(filters, field)
+        end = f" {field.unit}" if field.unit else ""
+        if math.isfinite(low) and math.isfinite(high):
+            words.append(f"{field.label} {low:g} to {high:g}{end}")
+        elif math.isfinite(low):
+            words.append(f"{field.label} at least {low:g}{end}")
+        elif math.isfinite(high):
+            words.append(f"{field.label} at most {high:g}{end}")
+    return f"Filters: {'; '.join(words)}." if words else "No filter is set."

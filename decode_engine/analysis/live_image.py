@@ -71,7 +71,8 @@ class LiveImage:
         value = brightness(density, quantile=_CONTRAST_QUANTILE, gamma=_GAMMA)
         if self._z_ends is None:
             return color_by_brightness(value, DEFAULT_BRIGHTNESS_MAP)
-        mean_z = _blurred(self._z_sum.reshape(shape)) / np.maximum(density, np.float32(_LEAST))
+        mean_z = _blurred(self._z_sum.reshape(shape))
+        mean_z /= np.maximum(density, np.float32(_LEAST))
         return color_by_z(value, mean_z, hue_scale(DEFAULT_Z_MAP), *self._z_ends)
 
 

@@ -90,11 +90,14 @@ class Palette:
         From ``low`` to ``high``, interpolated; the last row is for NaN.
     low, high : float
         Ends of the scale.
+    column : str
+        The column that is looked up; empty for none.
     """
 
     table: NDArray[np.float64]
     low: float = 0.0
     high: float = 1.0
+    column: str = ""
 
     @classmethod
     def plain(cls) -> Palette:
@@ -115,12 +118,25 @@ class Palette:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Widths:
-    """Limits of the drawn sigma, its default, and the range that occurs after that (nm)."""
+    """Which sigma are drawn.
+
+    Attributes
+    ----------
+    smallest_nm, largest_nm : float, nm
+        Limits; what is beyond is drawn that wide.
+    default_nm : two float, nm
+        For rows without, along x and y.
+    present_nm : two float, nm
+        What occurs between the limits.
+    ratio : float
+        Largest ratio of the two sigma of a row.
+    """
 
     smallest_nm: float
     largest_nm: float
-    default_nm: float
+    default_nm: tuple[float, float]
     present_nm: tuple[float, float]
+    ratio: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +249,8 @@ def draw_gaussians(
             grid.pixel_size_nm * 2.0**level if level else 0.0,
         )
         work = _stamping(points, nodes_grid, palette, widths, chosen, dtype)
-        reach = kernels.CUT_SIGMAS * min(widths.present_nm[1], widths.largest_nm)
+        # A buffer need not be larger than what this level draws.
+        reach = kernels.CUT_SIGMAS * min(widths.present_nm[1], chosen[1] * widths.ratio)
         n = _draw(target, palette.n_channels, blocks(), nodes_grid, reach, work, check)
         n_drawn += n
         if level and n:
@@ -268,7 +285,7 @@ def _stamping(
 ) -> Callable[[Block, Box], tuple[Sums, Box, int]]:
     columns = (points.x, points.y, points.value, points.kept)
     sigmas = (points.sigma_x, points.sigma_y)
-    limits = (float(widths.smallest_nm), float(widths.largest_nm), float(widths.default_nm))
+    limits = (float(widths.smallest_nm), float(widths.largest_nm), *widths.default_nm)
 
     def work(block: Block, box: Box) -> tuple[Sums, Box, int]:
         buffer = np.zeros((box[3] - box[1], (box[2] - box[0]) * palette.n_channels), dtype)

@@ -19,7 +19,7 @@ from decode_engine.errors import ConfigError
 
 __all__ = ["ImageGrid"]
 
-_FINEST_NM = 0.01  # a view of a single point needs some width
+_FINEST_NM = 0.1  # a view of a single point needs some width
 _MOST_PIXELS = 1 << 27  # 134 Mpx: 2 GB of double-precision sums with z
 
 

@@ -100,7 +100,10 @@ class PointStore:
         self._lock = threading.Lock()
         self._pyramid: tuple[tuple[int, Style], Pyramid] | None = None
         self._colored: tuple[str, FloatArray] = ("", _NO_FLOATS)
-        self._sigma_nm = tuple(_typical(columns.get(f"sigma_{a}_nm"), order.size) for a in "xy")
+        self._finest_nm = base_grid(self.bounds_nm).pixel_size_nm
+        sigmas = columns.get("sigma_x_nm", _NO_FLOATS), columns.get("sigma_y_nm", _NO_FLOATS)
+        self._sigma_nm = _median(sigmas[0]), _median(sigmas[1])
+        self._sigma_span = kernels.sigma_span(sigmas, self._sigma_nm)
 
     @classmethod
     def build(
@@ -147,9 +150,7 @@ class PointStore:
     def bounds_nm(self) -> Bounds:
         """Return left, top, right, bottom of the localizations, far strays left out."""
         tiles = self._tiles
-        right = tiles.left_nm + tiles.columns * tiles.size_nm
-        bottom = tiles.top_nm + tiles.rows * tiles.size_nm
-        return tiles.left_nm, tiles.top_nm, right, bottom
+        return tiles.left_nm, tiles.top_nm, tiles.right_nm, tiles.bottom_nm
 
     def set_mask(self, kept: BoolArray | None) -> None:
         """Draw only these from now on.
@@ -189,12 +190,12 @@ class PointStore:
         check : callable
             Called several times a second; may raise to stop.
         """
-        points, palette, mask = self._points(style), style.palette(), self._mask
-        points = replace(points, kept=mask.kept)
+        palette, mask = style.palette(), self._mask
+        points = self._points(palette, mask)
+        limits_nm = (style.sigma_min_nm, max(style.sigma_min_nm, style.sigma_max_nm))
         final = True
-        coarse = base_grid(self.bounds_nm).pixel_size_nm
         sigma_px = self._median_sigma_px(view, style)
-        if view.pixel_size_nm > _PYRAMID_FROM * coarse:
+        if view.pixel_size_nm > _PYRAMID_FROM * self._finest_nm:
             sums, n_drawn = self._from_pyramid(view, style, points, palette, mask, check)
         elif style.mode == "histogram" or (not exact and max(sigma_px) < 0.4):
             blocks = self._tiles.blocks(view, 0.0)
@@ -204,29 +205,65 @@ class PointStore:
             sums, n_drawn = self._blurred(view, style, points, palette, check)
             final = False
         else:
-            sums, n_drawn = self.gaussians(view, points, palette, style, check=check)
+            sums, n_drawn = self._gaussians(view, points, palette, limits_nm, np.float32, check)
         shape = (view.height_px, view.width_px, palette.n_channels)
         return Rendered(
             view=view, style=style, sums=sums.reshape(shape), n_drawn=n_drawn, exact=final
         )
 
-    def gaussians(
+    def counts(
         self,
-        view: View,
-        points: Points,
+        grid: ImageGrid,
         palette: Palette,
-        style: Style,
         *,
         dtype: type[np.floating] = np.float32,
         check: Check = lambda: None,
+    ) -> Sums:
+        """Add each localization to the pixel it lies in: (height, width, channels)."""
+        points = self._points(palette, self._mask)
+        blocks = self._tiles.blocks(grid, 0.0)
+        sums, _ = draw_counts(points, blocks, grid, palette, dtype=dtype, check=check)
+        return sums.reshape(grid.height_px, grid.width_px, palette.n_channels)
+
+    def gaussians(
+        self,
+        grid: ImageGrid,
+        palette: Palette,
+        limits_nm: tuple[float, float],
+        *,
+        dtype: type[np.floating] = np.float32,
+        check: Check = lambda: None,
+    ) -> Sums:
+        """Add each localization as a Gaussian of its own sigma: (height, width, channels).
+
+        ``limits_nm`` are the narrowest and widest sigma that are drawn; others are drawn so wide.
+        """
+        points = self._points(palette, self._mask)
+        sums, _ = self._gaussians(grid, points, palette, limits_nm, dtype, check)
+        return sums.reshape(grid.height_px, grid.width_px, palette.n_channels)
+
+    def _gaussians(
+        self,
+        grid: ImageGrid,
+        points: Points,
+        palette: Palette,
+        limits_nm: tuple[float, float],
+        dtype: type[np.floating],
+        check: Check,
     ) -> tuple[Sums, int]:
-        """Draw Gaussians of the own sigma of each localization; sums and number drawn."""
-        widths = self._widths(style)
-        reach = kernels.CUT_SIGMAS * widths.present_nm[1]
+        low, high = limits_nm
+        smallest, largest, ratio = self._sigma_span
+        widths = Widths(
+            smallest_nm=low,
+            largest_nm=high,
+            default_nm=self._sigma_nm,
+            present_nm=(min(max(smallest, low), high), min(max(largest, low), high)),
+            ratio=ratio,
+        )
         return draw_gaussians(
             points,
-            lambda: self._tiles.blocks(view, reach),
-            view,
+            partial(self._tiles.blocks, grid, kernels.CUT_SIGMAS * widths.present_nm[1]),
+            grid,
             palette,
             widths,
             dtype=dtype,
@@ -260,12 +297,12 @@ class PointStore:
         low, high = math.floor(low / step) * step, math.ceil(high / step) * step
         return (low, high) if high > low else (low - 5.0 * step, low + 5.0 * step)
 
-    def _points(self, style: Style) -> Points:
+    def _points(self, palette: Palette, mask: _Mask) -> Points:
         return Points(
             x=self._columns["x_nm"],
             y=self._columns["y_nm"],
-            value=self._colors(style.column) if style.column else _NO_FLOATS,
-            kept=self._mask.kept,
+            value=self._colors(palette.column) if palette.column else _NO_FLOATS,
+            kept=mask.kept,
             sigma_x=self._columns.get("sigma_x_nm", _NO_FLOATS),
             sigma_y=self._columns.get("sigma_y_nm", _NO_FLOATS),
         )
@@ -295,23 +332,11 @@ class PointStore:
         run_ordered(jobs, lambda _: None, lambda: None)
         return out
 
-    def _widths(self, style: Style) -> Widths:
-        low = style.sigma_min_nm
-        high = max(low, style.sigma_max_nm)
-        smallest = min(s[0] for s in self._sigma_nm)
-        largest = max(s[2] for s in self._sigma_nm)
-        return Widths(
-            smallest_nm=low,
-            largest_nm=high,
-            default_nm=self._sigma_nm[0][1],
-            present_nm=(min(max(smallest, low), high), min(max(largest, low), high)),
-        )
-
     def _median_sigma_px(self, view: View, style: Style) -> tuple[float, float]:
         if style.mode == "histogram":
             return 0.0, 0.0
         high = max(style.sigma_min_nm, style.sigma_max_nm)
-        x, y = (min(max(s[1], style.sigma_min_nm), high) for s in self._sigma_nm)
+        x, y = (min(max(s, style.sigma_min_nm), high) for s in self._sigma_nm)
         return x / view.pixel_size_nm, y / view.pixel_size_nm
 
     def _from_pyramid(
@@ -383,16 +408,11 @@ class PointStore:
         return out
 
 
-def _typical(sigma: FloatArray | None, n: int) -> tuple[float, float, float]:
-    """Return the smallest, median and largest sigma (nm); missing ones count as the median."""
-    if sigma is None or not n:
-        return DEFAULT_SIGMA_NM, DEFAULT_SIGMA_NM, DEFAULT_SIGMA_NM
-    sample = sigma[:: max(1, n // 200_000)]
-    valid = sample[np.isfinite(sample) & (sample >= 0)]
-    median = float(np.median(valid)) if valid.size else DEFAULT_SIGMA_NM
-    low = float(np.min(sigma, initial=median, where=sigma >= 0))
-    high = float(np.max(sigma, initial=median, where=sigma >= 0))
-    return low, median, high
+def _median(sigma: FloatArray) -> float:
+    """Return the median of the valid sigma (nm), from a sample."""
+    sample = sigma[:: max(1, sigma.size // 200_000)]
+    valid = sample[np.isfinite(sample) & (sample > 0)]
+    return float(np.median(valid)) if valid.size else DEFAULT_SIGMA_NM
 
 
 def _corners(region: Bounds | NDArray[np.float64]) -> NDArray[np.float64]:

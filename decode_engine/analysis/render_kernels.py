@@ -38,6 +38,7 @@ __all__ = [
     "rows_in_polygon",
     "scatter_tiles",
     "shuffle_tiles",
+    "sigma_span",
     "tone_brightness",
     "tone_colors",
 ]
@@ -221,55 +222,78 @@ def _phi(u: float) -> float:
 
 
 @_kernel
-def _profile(centre: float, sigma: float, first: int, last: int, integrate: bool, out: Any) -> None:
-    """Weights of the pixels ``first..last`` (pixel k covers k..k+1); they sum to one."""
-    total = 0.0
+def _profile(centre: float, sigma: float, size: int, integrate: bool, out: Any) -> tuple[int, int]:
+    """Write the weights of the pixels (k covers k..k+1) within the cut; return which: first, end.
+
+    Over all pixels, also those outside ``0..size``, they sum to one.
+    """
+    low = np.floor(centre - CUT_SIGMAS * sigma)
+    high = np.floor(centre + CUT_SIGMAS * sigma)
+    if not (high >= 0.0 and low < size):
+        return 0, 0
+    first, end = int(max(low, 0.0)), int(min(high, size - 1.0)) + 1
     if integrate:
+        total = _phi((high + 1.0 - centre) / sigma) - _phi((low - centre) / sigma)
         lower = _phi((first - centre) / sigma)
-        for k in range(first, last + 1):
+        for k in range(first, end):
             upper = _phi((k + 1 - centre) / sigma)
-            out[k - first] = upper - lower
-            total += upper - lower
+            out[k - first] = (upper - lower) / total
             lower = upper
-    else:
-        for k in range(first, last + 1):
-            u = (k + 0.5 - centre) / sigma
-            out[k - first] = np.exp(-0.5 * u * u)
-            total += out[k - first]
-    for k in range(last - first + 1):
+        return first, end
+    total = 0.0
+    for step in range(int(high - low) + 1):
+        u = (low + step + 0.5 - centre) / sigma
+        value = np.exp(-0.5 * u * u)
+        total += value
+        k = int(low) + step
+        if first <= k < end:
+            out[k - first] = value
+    for k in range(end - first):
         out[k] /= total
+    return first, end
 
 
 @_kernel
 def _stamp(
     out: Any, across: Any, down: Any, color: Any, place: tuple[int, int, int, int], line: Any
 ) -> None:
-    """Add ``down`` × ``across`` × ``color`` at place (first column, n, first row, n), clipped."""
-    first_x, n_x, first_y, n_y = place
+    """Add ``down`` × ``across`` × ``color`` at place: first and end column, first and end row."""
     n_channels = color.size
-    width = out.shape[1] // n_channels
-    start, stop = max(0, -first_x), min(n_x, width - first_x)
-    if stop <= start:
-        return
-    for k in range(start, stop):
+    for k in range(place[1] - place[0]):
         for c in range(n_channels):
-            line[(k - start) * n_channels + c] = across[k] * color[c]
-    n_values = (stop - start) * n_channels
-    base = (first_x + start) * n_channels
-    for k in range(max(0, -first_y), min(n_y, out.shape[0] - first_y)):
-        row = out[first_y + k]
+            line[k * n_channels + c] = across[k] * color[c]
+    n_values = (place[1] - place[0]) * n_channels
+    base = place[0] * n_channels
+    for k in range(place[3] - place[2]):
+        row = out[place[2] + k]
         weight = down[k]
         for j in range(n_values):
             row[base + j] += weight * line[j]
 
 
 @_kernel
-def _clipped(sigma: Any, i: int, limits: tuple[float, float, float]) -> float:
-    smallest, largest, default = limits
+def _clipped(sigma: Any, i: int, smallest: float, largest: float, default: float) -> float:
     value = default
-    if sigma.size and sigma[i] >= 0.0:  # not for NaN
+    if sigma.size and sigma[i] >= 0.0 and np.isfinite(sigma[i]):
         value = np.float64(sigma[i])
     return min(max(value, smallest), largest)
+
+
+@_kernel
+def sigma_span(sigmas: tuple[Any, Any], defaults: tuple[float, float]) -> tuple[float, ...]:
+    """Return the smallest and the largest sigma and the largest ratio of a row's two."""
+    smallest, largest, ratio = min(defaults), max(defaults), max(defaults) / min(defaults)
+    for i in range(max(sigmas[0].size, sigmas[1].size)):
+        x = _clipped(sigmas[0], i, 1e-3, 1e9, defaults[0])
+        y = _clipped(sigmas[1], i, 1e-3, 1e9, defaults[1])
+        low, high = (x, y) if x < y else (y, x)
+        if low < smallest:
+            smallest = low
+        if high > largest:
+            largest = high
+        if high > ratio * low:
+            ratio = high / low
+    return smallest, largest, ratio
 
 
 @_kernel
@@ -280,30 +304,32 @@ def add_gaussians(
     ranges: Any,
     frame: tuple[float, float, float, int, int],
     palette: tuple[Any, float, float],
-    limits_nm: tuple[float, float, float],
+    limits_nm: tuple[float, float, float, float],
     widths: tuple[float, float, float],
 ) -> int:
     """Add each localization as a Gaussian of its own sigma; return how many were drawn.
 
-    ``limits_nm`` are the smallest and largest sigma and the one for rows without; drawn are
-    those whose narrower sigma is in ``widths[0] <= sigma < widths[1]`` (nm). ``widths[2]`` (nm)
-    is the sigma of an interpolation that follows, which is taken off; 0 if none does, and then
-    the Gaussian is integrated over the pixels.
+    ``limits_nm`` are the smallest and largest sigma and those (x, y) for rows without; drawn
+    are those whose narrower sigma is in ``widths[0] <= sigma < widths[1]`` (nm). ``widths[2]``
+    (nm) is the sigma of an interpolation that follows, which is taken off; 0 if none does, and
+    then the Gaussian is integrated over the pixels.
     """
     x, y, value, kept = points
     left, top, pixel, offset_x, offset_y = frame
     n_channels = palette[0].shape[1]
     color = palette[0][0].copy()
-    longest = int(2.0 * CUT_SIGMAS * max(limits_nm[1], 1e-3 * pixel) / pixel) + 4
-    across, down = np.empty(longest), np.empty(longest)
-    line = np.empty(longest * n_channels, out.dtype)
+    height, width = out.shape[0], out.shape[1] // n_channels
+    across, down = np.empty(width), np.empty(height)
+    line = np.empty(width * n_channels, out.dtype)
+    smallest, largest, default_x, default_y = limits_nm
     integrate = widths[2] == 0.0
     n_drawn = 0
     for r in range(ranges.shape[0]):
         for i in range(ranges[r, 0], ranges[r, 1]):
             if kept.size and not kept[i]:
                 continue
-            sigma_x, sigma_y = _clipped(sigmas[0], i, limits_nm), _clipped(sigmas[1], i, limits_nm)
+            sigma_x = _clipped(sigmas[0], i, smallest, largest, default_x)
+            sigma_y = _clipped(sigmas[1], i, smallest, largest, default_y)
             narrower = min(sigma_x, sigma_y)
             if narrower < widths[0] or narrower >= widths[1]:
                 continue
@@ -314,20 +340,15 @@ def add_gaussians(
             sigma_y = max(sigma_y / pixel, _NARROWEST_PX)
             column = (np.float64(x[i]) - left) / pixel - offset_x
             row = (np.float64(y[i]) - top) / pixel - offset_y
-            low_x, high_x = column - CUT_SIGMAS * sigma_x, column + CUT_SIGMAS * sigma_x
-            low_y, high_y = row - CUT_SIGMAS * sigma_y, row + CUT_SIGMAS * sigma_y
-            if not (high_x >= 0.0 and low_x < out.shape[1] // n_channels):
+            first_x, end_x = _profile(column, sigma_x, width, integrate, across)
+            if end_x <= first_x:
                 continue
-            if not (high_y >= 0.0 and low_y < out.shape[0]):
+            first_y, end_y = _profile(row, sigma_y, height, integrate, down)
+            if end_y <= first_y:
                 continue
-            first_x, first_y = int(np.floor(low_x)), int(np.floor(low_y))
-            last_x, last_y = int(np.floor(high_x)), int(np.floor(high_y))
-            _profile(column, sigma_x, first_x, last_x, integrate, across)
-            _profile(row, sigma_y, first_y, last_y, integrate, down)
             if value.size:
                 _color(np.float64(value[i]), palette, color)
-            place = (first_x, last_x - first_x + 1, first_y, last_y - first_y + 1)
-            _stamp(out, across, down, color, place, line)
+            _stamp(out, across, down, color, (first_x, end_x, first_y, end_y), line)
             n_drawn += 1
     return n_drawn
 

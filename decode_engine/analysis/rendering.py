@@ -1,9 +1,6 @@
 """Localizations to an image: counts or Gaussians, brightness and mean z for each pixel.
 
-Orientation: x runs to the right, y downwards; arrays are (y, x). The image pixel (row r,
-column c) covers ``left + c p <= x < left + (c + 1) p`` and likewise in y with ``top``: left and
-top are outer edges, so that the *centre* of image pixel (0, 0) lies at ``left + p / 2``. (In the
-camera's own coordinates, (0, 0) nm is the centre of the camera's top-left pixel.)
+Orientation and edges are those of `ImageGrid`.
 
 Brightness is photon-free: every localization adds exactly one, spread over the pixels that its
 Gaussian covers; the sum of the image is the number of localizations in the field, less what
@@ -12,15 +9,17 @@ reaches across its border.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from decode_engine.analysis.drawing import Palette, Sums
 from decode_engine.analysis.filtering import ColumnRange, FilterSpec
 from decode_engine.analysis.image_grid import ImageGrid
-from decode_engine.analysis.splatting import splat_gaussians
+from decode_engine.analysis.point_store import PointStore
 from decode_engine.contract.configs import RenderConfig
 from decode_engine.domain.localizations import Localizations
 from decode_engine.domain.table import BoolArray, FloatArray
@@ -52,7 +51,11 @@ class DensityImage:
 
 
 def render(
-    localizations: Localizations, config: RenderConfig, check: Callable[[], None] = lambda: None
+    localizations: Localizations,
+    config: RenderConfig,
+    check: Callable[[], None] = lambda: None,
+    *,
+    filters: FilterSpec | None = None,
 ) -> DensityImage:
     """Select and draw localizations as the configuration says.
 
@@ -64,8 +67,18 @@ def render(
         Pixel size, mode, field and selection.
     check : callable
         Called several times a second; may raise to stop.
+    filters : FilterSpec or None
+        What else must hold.
+
+    Raises
+    ------
+    LocalizationsError
+        If a column is missing that the filters, the Gaussians or the colour need.
     """
-    drawn = localizations.take(selection(localizations, config))
+    kept = selection(localizations, config)
+    if filters is not None:
+        kept &= filters.mask(localizations)
+    drawn = localizations if bool(kept.all()) else localizations.take(kept)
     grid = (
         ImageGrid.around(drawn, config.pixel_size_nm)
         if config.field_nm is None
@@ -78,7 +91,7 @@ def render(
             hint="Draw them without colour, or localize with a 3D calibration.",
         )
     if config.mode == "histogram":
-        return draw_histogram(drawn, grid, with_z=with_z)
+        return draw_histogram(drawn, grid, with_z=with_z, check=check)
     return draw_gaussians(drawn, grid, with_z=with_z, sigma_min_nm=config.sigma_min_nm, check=check)
 
 
@@ -103,21 +116,16 @@ def selection(localizations: Localizations, config: RenderConfig) -> BoolArray:
 
 
 def draw_histogram(
-    localizations: Localizations, grid: ImageGrid, *, with_z: bool = False
+    localizations: Localizations,
+    grid: ImageGrid,
+    *,
+    with_z: bool = False,
+    check: Callable[[], None] = lambda: None,
 ) -> DensityImage:
     """Count the localizations in each pixel; those outside the field are left out."""
-    x_nm, y_nm = _xy(localizations)
-    column = np.floor(grid.x_to_px(x_nm) + 0.5)
-    row = np.floor(grid.y_to_px(y_nm) + 0.5)
-    inside = (column >= 0) & (column < grid.width_px) & (row >= 0) & (row < grid.height_px)
-    flat = row[inside].astype(np.int64) * grid.width_px + column[inside].astype(np.int64)
-    n_pixels = grid.width_px * grid.height_px
-    count = np.bincount(flat, minlength=n_pixels).reshape(grid.shape)
-    z_sum: NDArray[np.float64] | None = None
-    if with_z:
-        z_nm = localizations.z_nm[inside].astype(np.float64)
-        z_sum = np.bincount(flat, z_nm, n_pixels).astype(np.float64).reshape(grid.shape)
-    return _image(grid, count.astype(np.float64), z_sum, len(localizations))
+    store = PointStore.build(localizations, check=check)
+    sums = store.counts(grid, _palette(localizations, with_z=with_z), dtype=np.float64, check=check)
+    return _image(grid, sums, len(localizations))
 
 
 def draw_gaussians(
@@ -130,6 +138,8 @@ def draw_gaussians(
 ) -> DensityImage:
     """Draw each localization as a Gaussian as wide as its uncertainty, at least ``sigma_min_nm``.
 
+    Those whose uncertainty is NaN are left out.
+
     Raises
     ------
     LocalizationsError
@@ -140,34 +150,34 @@ def draw_gaussians(
             "The localizations have no uncertainties to draw Gaussians with.",
             hint="Draw them as a histogram (mode histogram).",
         )
-    x_nm, y_nm = _xy(localizations)
-    sigma_x, sigma_y = (
-        np.maximum(sigma.astype(np.float64), sigma_min_nm) / grid.pixel_size_nm
-        for sigma in (localizations.sigma_x_nm, localizations.sigma_y_nm)
-    )
-    weights: tuple[NDArray[np.float64], ...] = (np.ones(x_nm.size),)
-    if with_z:
-        weights += (localizations.z_nm.astype(np.float64),)
-    position = (grid.x_to_px(x_nm), grid.y_to_px(y_nm))
-    sums = splat_gaussians(position, (sigma_x, sigma_y), weights, grid.shape, check)
-    return _image(grid, sums[0], sums[1] if with_z else None, len(localizations))
+    known = ~(np.isnan(localizations.sigma_x_nm) | np.isnan(localizations.sigma_y_nm))
+    store = PointStore.build(localizations, check=check)
+    if not known.all():
+        store.set_mask(known)
+    palette = _palette(localizations, with_z=with_z)
+    limits_nm = (sigma_min_nm, math.inf)
+    sums = store.gaussians(grid, palette, limits_nm, dtype=np.float64, check=check)
+    return _image(grid, sums, len(localizations))
 
 
-def _xy(localizations: Localizations) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return localizations.x_nm.astype(np.float64), localizations.y_nm.astype(np.float64)
+def _palette(localizations: Localizations, *, with_z: bool) -> Palette:
+    """Return the palette whose second channel is z itself."""
+    if not with_z:
+        return Palette.plain()
+    finite = localizations.z_nm[np.isfinite(localizations.z_nm)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    table = np.array([[1.0, low], [1.0, high], [1.0, np.nan]])
+    return Palette(table=table, low=low, high=high, column="z_nm")
 
 
-def _image(
-    grid: ImageGrid,
-    density: NDArray[np.float64],
-    z_sum: NDArray[np.float64] | None,
-    n_drawn: int,
-) -> DensityImage:
-    mean_z = None
-    if z_sum is not None:
+def _image(grid: ImageGrid, sums: Sums, n_drawn: int) -> DensityImage:
+    """Make an image of the sums (height, width, 1 or 2) of one and of z."""
+    mean_z: FloatArray | None = None
+    density: NDArray[np.float64] = sums[..., 0]
+    if sums.shape[2] == 2:
         filled = density > 0
         mean_z = np.full(grid.shape, np.nan, np.float32)
-        mean_z[filled] = z_sum[filled] / density[filled]
+        mean_z[filled] = sums[..., 1][filled] / density[filled]
     return DensityImage(
         grid=grid, density=density.astype(np.float32), mean_z_nm=mean_z, n_drawn=n_drawn
     )

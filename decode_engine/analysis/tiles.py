@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -38,8 +38,10 @@ class Tiles:
 
     Attributes
     ----------
-    left_nm, top_nm, size_nm : float, nm
-        Corner of the first tile and width of all.
+    left_nm, top_nm, right_nm, bottom_nm : float, nm
+        The field that is tiled; strays lie outside.
+    size_nm : float, nm
+        Width of the tiles, of which the first begins at left and top.
     columns, rows : int
         Number of tiles; those at the border also hold what lies beyond.
     starts : (columns * rows + 1,) int64
@@ -48,6 +50,8 @@ class Tiles:
 
     left_nm: float
     top_nm: float
+    right_nm: float
+    bottom_nm: float
     size_nm: float
     columns: int
     rows: int
@@ -139,8 +143,9 @@ def sort_into_tiles(
         The original row of each.
     """
     x, y = columns[:2]
-    tiling = _tiling(x, y, size_nm, check)
-    n_tiles = tiling[3] * tiling[4]
+    empty = _tiling(x, y, size_nm, check)
+    tiling = empty.for_kernel()
+    n_tiles = empty.columns * empty.rows
     limits = _limits(x.size, max(_ROWS_AT_ONCE, -(-x.size * n_tiles // (1 << 25))))
     counts = np.zeros((len(limits), n_tiles), np.int64)
     _parallel(
@@ -171,14 +176,7 @@ def sort_into_tiles(
         ),
         check,
     )
-    tiles = Tiles(
-        left_nm=tiling[0],
-        top_nm=tiling[1],
-        size_nm=1.0 / tiling[2],
-        columns=tiling[3],
-        rows=tiling[4],
-        starts=starts,
-    )
+    tiles = replace(empty, starts=starts)
     return tiles, sorted_columns, order
 
 
@@ -190,9 +188,7 @@ def _limits(n: int, step: int) -> list[tuple[int, int]]:
     return [(a, min(a + step, n)) for a in range(0, n, step)]
 
 
-def _tiling(
-    x: FloatArray, y: FloatArray, size_nm: float, check: Check
-) -> tuple[float, float, float, int, int]:
+def _tiling(x: FloatArray, y: FloatArray, size_nm: float, check: Check) -> Tiles:
     """Choose the tiles: over all data, or without strays where that would be too many tiles."""
     check()
     spans = [_extent(v, (0.0, 1.0)) for v in (x, y)]
@@ -201,9 +197,16 @@ def _tiling(
     while _n_tiles(spans, size_nm) > _MOST_TILES:
         size_nm *= 2.0
     (left, right), (top, bottom) = spans
-    columns = max(1, math.ceil((right - left) / size_nm))
-    rows = max(1, math.ceil((bottom - top) / size_nm))
-    return left, top, 1.0 / size_nm, columns, rows
+    return Tiles(
+        left_nm=left,
+        top_nm=top,
+        right_nm=right,
+        bottom_nm=bottom,
+        size_nm=size_nm,
+        columns=max(1, math.ceil((right - left) / size_nm)),
+        rows=max(1, math.ceil((bottom - top) / size_nm)),
+        starts=np.zeros(1, np.int64),
+    )
 
 
 def _n_tiles(spans: list[tuple[float, float]], size_nm: float) -> float:

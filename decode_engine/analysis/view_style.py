@@ -79,7 +79,12 @@ class Style:
         table = np.ones((257, 4))
         table[:256, 1:] = hue_scale(self.colormap)
         table[256, 1:] = _NO_VALUE
-        return Palette(table=table, low=self.z_min_nm, high=max(self.z_max_nm, self.z_min_nm))
+        return Palette(
+            table=table,
+            low=self.z_min_nm,
+            high=max(self.z_max_nm, self.z_min_nm),
+            column=self.column,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

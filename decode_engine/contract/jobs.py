@@ -132,6 +132,7 @@ class RenderSpec(Config):
     job: Literal["render"] = "render"
     localizations: str = setting(..., "Localization file.", path=True)
     out: str = setting(..., "Image to write (.png or .tif).", path=True)
+    filters: FilterConfig = setting(FilterConfig(), "Which localizations are drawn.")
     config: RenderConfig = RenderConfig()
 
 

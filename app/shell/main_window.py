@@ -1,150 +1,239 @@
-"""The window: the bundled example as picture and numbers, made by the engine."""
+"""The main window: steps at the left, the page, help at the right, jobs below."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import logging
+from collections.abc import Callable
 
-from PySide6.QtCore import Qt
-from PySide6.QtGui import QCloseEvent, QPixmap
+from PySide6.QtCore import QByteArray, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import (
-    QHBoxLayout,
-    QLabel,
+    QAbstractSpinBox,
+    QLineEdit,
     QMainWindow,
-    QProgressBar,
-    QPushButton,
+    QSplitter,
+    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
 
-from app.engine_link.client import EngineClient
-from app.models.job_state import JobState, reduce_event
-from app.shell.picture import Picture
-from decode_engine.contract.jobs import ExampleSpec
-from decode_engine.contract.messages import AcceptedEvent, Event, FailedEvent, HelloEvent
+from app.controllers.page_controller import AppContext, PageController
+from app.models.problem import Problem
+from app.models.steps import STEP_INFO, Step, StepState, StepStatus
+from app.shell.jobs_bar import JobsBar
+from app.shell.navigation import NavigationBar
+from app.shell.pages import make_controller
+from app.shell.question_card import QuestionCard
+from app.shell.sidebar import Sidebar
+from app.views.help_panel import HelpPanel
+from decode_engine.errors import InputError
+from decode_engine.io.resources import resource_path
 
 __all__ = ["MainWindow"]
 
-_JOB = "example"
-_SUMMARY = (
-    ("n_localizations", "Localizations", "{:,.0f}"),
-    ("jaccard", "Found of the true emitters (Jaccard)", "{:.0%}"),
-    ("rmse_lateral_nm", "Lateral error", "{:.1f} nm"),
-    ("rmse_axial_nm", "Axial error", "{:.1f} nm"),
-    ("frames_per_s", "Speed", "{:.1f} frames/s"),
-)
+_log = logging.getLogger(__name__)
+# Made only when it is shown: its OpenGL canvas takes most of a second.
+_ON_DEMAND = (Step.EXPLORE,)
 
 
 class MainWindow(QMainWindow):
-    """Runs the example and shows what came out, or what went wrong and what to do."""
+    """Lays out the window and shows pages; the commands decide.
 
-    def __init__(self, client: EngineClient, results: Path) -> None:
+    Signals
+    -------
+    step_shown : Step
+        Another page is in front.
+    closed
+        The window was closed for good.
+    """
+
+    step_shown = Signal(object)
+    closed = Signal()
+
+    def __init__(
+        self,
+        context: AppContext,
+        make: Callable[[Step, AppContext], PageController] = make_controller,
+    ) -> None:
         super().__init__()
-        self._client = client
-        self._results = results
-        self._state = JobState()
+        self.setObjectName("main-window")
+        self.context = context
+        self._make = make
+        self._controllers: dict[Step, PageController] = {}
+        self._notices: set[Step] = set()
+        self._current: Step | None = None
+        self.may_close: Callable[[], bool] = lambda: True
         self._build()
-        client.hello.connect(self._on_hello)
-        client.job_event.connect(self._on_event)
-        client.lost.connect(self._on_lost)
-        self._show_state()
+        self._restore()
+        context.session.states_changed.connect(self._show_states)
+        self._show_states()
+        self._warm_up = QTimer(self)
+        self._warm_up.setInterval(0)
+        self._warm_up.timeout.connect(self._make_one_page)
 
-    def run_example(self) -> None:
-        """Start the example in the engine, unless it runs already."""
-        if self._state.phase == "running":
+    @property
+    def current_step(self) -> Step:
+        """The step whose page is in front."""
+        return self._current or Step.START
+
+    def controller(self, step: Step) -> PageController:
+        """Return the controller of a step; it is made when first asked for."""
+        if step not in self._controllers:
+            controller = self._make(step, self.context)
+            self._controllers[step] = controller
+            self._stack.addWidget(controller.page)
+            _leave_drops_to_the_window(controller.page)
+            controller.go_to.connect(self.show_step)
+            self._show_notice(step)
+        return self._controllers[step]
+
+    def show_step(self, step: Step) -> None:
+        """Bring the page of a step to the front."""
+        if step is self._current:
             return
-        # Shown before the engine answers: a second click must not submit the job again.
-        self._state = reduce_event(self._state, AcceptedEvent())
-        self._show_state()
-        spec = ExampleSpec(out=str(self._results), overwrite=True)
-        self._client.submit(_JOB, spec)
+        if self._current is not None:
+            self._controllers[self._current].deactivate()
+        controller = self.controller(step)
+        self._current = step
+        self._stack.setCurrentWidget(controller.page)
+        self.sidebar.show_current(step)
+        self._navigation.show_step(step, self._state(step))
+        self._help.show_text(_help_text(step))
+        controller.activate()
+        self.step_shown.emit(step)
+
+    def make_remaining_pages(self) -> None:
+        """Make the other pages one by one, whenever the window has nothing else to do."""
+        self._warm_up.start()
+
+    def show_help(self, visible: bool) -> None:
+        """Show or hide the help beside the page."""
+        self._help.setVisible(visible)
+
+    def show_problem(self, problem: Problem | None) -> None:
+        """Show a problem on the page that is in front."""
+        self.controller(self.current_step).page.show_problem(problem)
+
+    @property
+    def pages_made(self) -> tuple[Step, ...]:
+        """The steps whose pages exist already."""
+        return tuple(self._controllers)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Close, unless somebody objects."""
+        if not self.may_close():
+            event.ignore()
+            return
+        self._warm_up.stop()
+        if self._current is not None:
+            self._controllers[self._current].deactivate()
+        self._remember()
+        super().closeEvent(event)
+        self.closed.emit()
 
     def _build(self) -> None:
         self.setWindowTitle("Decode Desktop")
-        self.resize(1000, 700)
-        self._title = QLabel("The bundled example")
-        font = self._title.font()
-        font.setPointSizeF(font.pointSizeF() * 1.6)
-        self._title.setFont(font)
-        self._status = QLabel("Starting the engine …")
-        self._status.setWordWrap(True)
-        self._picture = Picture()
-        self._numbers = QLabel()
-        self._numbers.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self._bar = QProgressBar()
-        self._bar.setTextVisible(False)
-        place = self._bar.sizePolicy()
-        place.setRetainSizeWhenHidden(True)  # the button beside it keeps its place and size
-        self._bar.setSizePolicy(place)
-        self._run = QPushButton("Run the example")
-        self._run.setEnabled(False)
-        self._run.clicked.connect(self.run_example)
-        self._cancel = QPushButton("Cancel")
-        self._cancel.clicked.connect(lambda: self._client.cancel(_JOB))
-        self._lay_out()
+        self.setAcceptDrops(True)
+        self.setMinimumSize(900, 600)
+        self.resize(1280, 800)
+        self.sidebar = Sidebar()
+        self._stack = QStackedWidget()
+        self._stack.setObjectName("pages")
+        self._navigation = NavigationBar()
+        self._help = HelpPanel()
+        self.jobs_bar = JobsBar()
+        middle = QWidget()
+        column = QVBoxLayout(middle)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self._stack, 1)
+        self.questions = QuestionCard()
+        around = QVBoxLayout()
+        around.setContentsMargins(20, 0, 20, 8)
+        around.addWidget(self.questions)
+        column.addLayout(around)
+        column.addWidget(self._navigation)
+        self._splitter = QSplitter(Qt.Orientation.Horizontal)
+        self._splitter.setObjectName("splitter")
+        self._splitter.setHandleWidth(3)
+        for widget in (self.sidebar, middle, self._help):
+            self._splitter.addWidget(widget)
+        self._splitter.setCollapsible(0, False)
+        self._splitter.setCollapsible(1, False)
+        self._splitter.setStretchFactor(1, 1)
+        self._splitter.setSizes([184, 820, 260])
+        self.setCentralWidget(self._splitter)
+        self.setStatusBar(self.jobs_bar)
+        self.sidebar.step_chosen.connect(self.show_step)
+        self.jobs_bar.step_requested.connect(self.show_step)
+        self._navigation.back_requested.connect(lambda: self.go(-1))
+        self._navigation.next_requested.connect(lambda: self.go(+1))
+        self.help_close_requested = self._help.close_requested
 
-    def _lay_out(self) -> None:
-        buttons = QHBoxLayout()
-        buttons.addWidget(self._bar, 1)
-        buttons.addWidget(self._cancel)
-        buttons.addWidget(self._run)
-        column = QVBoxLayout()
-        column.setContentsMargins(24, 20, 24, 20)
-        column.setSpacing(12)
-        for widget in (self._title, self._status):
-            column.addWidget(widget)
-        column.addWidget(self._picture, 1)
-        column.addWidget(self._numbers)
-        column.addLayout(buttons)
-        central = QWidget()
-        central.setLayout(column)
-        self.setCentralWidget(central)
+    def go(self, direction: int) -> None:
+        """Show the next step (+1) or the one before (-1), where there is one."""
+        steps = list(Step)
+        place = steps.index(self.current_step) + direction
+        if 0 <= place < len(steps):
+            self.show_step(steps[place])
 
-    def _on_hello(self, hello: HelloEvent) -> None:
-        self._status.setText(f"Engine {hello.version} is ready on {', '.join(hello.devices)}.")
-        self._run.setEnabled(True)
+    def _state(self, step: Step) -> StepState:
+        return self.context.session.states.get(step, StepState())
 
-    def _on_event(self, message: Event) -> None:
-        if message.job_id == _JOB:
-            self._state = reduce_event(self._state, message.body)
-            self._show_state()
+    def _show_states(self) -> None:
+        self.sidebar.show_states(self.context.session.states)
+        self._navigation.show_step(self.current_step, self._state(self.current_step))
+        for step in self._controllers:
+            self._show_notice(step)
 
-    def _on_lost(self, failure: FailedEvent) -> None:
-        self._state = reduce_event(self._state, failure)
-        self._show_state()
-        self._run.setEnabled(False)
+    def _show_notice(self, step: Step) -> None:
+        """Say on a page that its result is out of date; leave its own notices alone."""
+        state = self._state(step)
+        page = self._controllers[step].page
+        if state.status is StepStatus.STALE:
+            page.show_notice(f"Out of date: {state.reason}" if state.reason else "Out of date.")
+            self._notices.add(step)
+        elif step in self._notices:
+            page.show_notice("")
+            self._notices.discard(step)
 
-    def _show_state(self) -> None:
-        state = self._state
-        running = state.phase == "running"
-        self._bar.setVisible(running)
-        self._cancel.setVisible(running)
-        self._run.setVisible(not running)
-        self._bar.setRange(0, 0 if state.fraction is None else 1000)
-        self._bar.setValue(round(1000 * (state.fraction or 0.0)))
-        if state.failure is not None:
-            self._status.setText(f"{state.failure.message} {state.failure.hint}".strip())
-        elif running:
-            # The last run's picture must not pass for this one's, least of all if it fails.
-            self._picture.set_pixmap(QPixmap())
-            self._numbers.clear()
-            self._status.setText(state.stage or "Working …")
-        elif state.phase == "cancelled":
-            self._status.setText("Cancelled. What was done so far is kept.")
-        elif state.phase == "completed":
-            self._status.setText(f"Done. The results are in {self._results}.")
-            self._show_result()
+    def _make_one_page(self) -> None:
+        for step in Step:
+            if step not in self._controllers and step not in _ON_DEMAND:
+                self.controller(step)
+                return
+        self._warm_up.stop()
 
-    def _show_result(self) -> None:
-        values = self._state.summary
-        self._picture.set_pixmap(QPixmap(str(values.get("image", ""))))
-        lines = [
-            f"{label}: {form.format(value)}"
-            for key, label, form in _SUMMARY
-            if isinstance(value := values.get(key), (int, float))
-        ]
-        self._numbers.setText("\n".join(lines))
+    def _restore(self) -> None:
+        settings = self.context.settings.value
+        self._help.setVisible(settings.help_visible)
+        for text, restore in (
+            (settings.window_geometry, self.restoreGeometry),
+            (settings.splitter_state, self._splitter.restoreState),
+        ):
+            if text:
+                # A state that Qt does not know is ignored by it.
+                restore(QByteArray.fromBase64(QByteArray(text.encode())))
 
-    def closeEvent(self, event: QCloseEvent) -> None:
-        """Take the engine along."""
-        self._client.close()
-        super().closeEvent(event)
+    def _remember(self) -> None:
+        self.context.settings.update(
+            window_geometry=self.saveGeometry().toBase64().toStdString(),
+            splitter_state=self._splitter.saveState().toBase64().toStdString(),
+        )
+
+
+def _help_text(step: Step) -> str:
+    try:
+        path = resource_path("help", STEP_INFO[step].help_file)
+        return path.read_text(encoding="utf-8")
+    except (InputError, OSError) as error:
+        _log.info("no help for %s: %s", step.value, error)
+        return "The help text is missing from this installation."
+
+
+def _leave_drops_to_the_window(page: QWidget) -> None:
+    """Line edits would take a dropped file as text; the window recognises it."""
+    for edit in page.findChildren(QLineEdit):
+        edit.setAcceptDrops(False)
+    for box in page.findChildren(QAbstractSpinBox):
+        box.setAcceptDrops(False)

@@ -1,0 +1,107 @@
+"""Files dropped anywhere on the window: recognised in the background, sent to their pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+
+from app.models.problem import Problem
+from app.models.recognition import CAN_BE_DROPPED, Recognized, recognize
+from app.models.steps import Step
+from app.shell.main_window import MainWindow
+from app.shell.question_card import Choice
+
+__all__ = ["DropTarget"]
+
+
+class DropTarget(QObject):
+    """Takes the drops of a window.
+
+    Parameters
+    ----------
+    open_project : callable
+        Opens the project in a folder.
+    """
+
+    def __init__(self, window: MainWindow, open_project: Callable[[Path], None]) -> None:
+        super().__init__(window)
+        self._window = window
+        self._open_project = open_project
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Accept drags with files, and take them when they are dropped."""
+        if isinstance(event, QDropEvent):  # drag enter and move events are drop events, too
+            paths = _local_paths(event)
+            if not paths:
+                return False
+            event.setDropAction(Qt.DropAction.CopyAction)
+            event.accept()
+            if event.type() == QEvent.Type.Drop:
+                self.take(paths)
+            return True
+        return super().eventFilter(watched, event)
+
+    def take(self, paths: Sequence[Path]) -> None:
+        """Recognise files and send them to their pages."""
+        wanted = tuple(paths)
+        self._window.context.background.run(
+            "recognize",
+            lambda _check: [recognize(path) for path in wanted],
+            self._sort,
+            self._window.show_problem,
+        )
+
+    def _sort(self, found: Sequence[Recognized]) -> None:
+        projects = [item.path for item in found if item.kind == "project"]
+        if projects:
+            self._open_project(projects[0])
+            return
+        self._window.show_problem(_problem([item for item in found if item.kind == "unknown"]))
+        unsure = [item.path for item in found if item.kind == "movie or beads"]
+        if unsure:
+            self._ask(unsure)
+        by_step: dict[Step, list[Path]] = {}
+        for item in found:
+            if item.kind not in ("unknown", "movie or beads"):
+                by_step.setdefault(item.step, []).append(item.path)
+        for step in sorted(by_step, key=list(Step).index):
+            self._window.controller(step).open_paths(by_step[step])
+        if by_step:
+            self._window.show_step(min(by_step, key=list(Step).index))
+
+    def _ask(self, paths: Sequence[Path]) -> None:
+        names = paths[0].name if len(paths) == 1 else f"{paths[0].name} and {len(paths) - 1} more"
+        self._window.questions.ask(
+            f"{names}: is this a movie of blinking molecules, or a z-scan over beads?",
+            [
+                Choice(text="Movie", chosen=lambda: self._send(Step.MOVIE, paths),
+                       tooltip="Frames over time; goes to the Movie page"),
+                Choice(text="Bead stack", chosen=lambda: self._send(Step.CALIBRATION, paths),
+                       tooltip="Slices over height; goes to the Calibration page"),
+            ],
+        )  # fmt: skip
+
+    def _send(self, step: Step, paths: Sequence[Path]) -> None:
+        self._window.controller(step).open_paths(paths)
+        self._window.show_step(step)
+
+
+def _local_paths(event: QDropEvent | QDragEnterEvent) -> list[Path]:
+    return [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+
+
+def _problem(unknown: Sequence[Recognized]) -> Problem | None:
+    if not unknown:
+        return None
+    first = unknown[0]
+    more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+    return Problem(
+        message=f"{first.path.name}{more} is nothing this app can use.",
+        hint=CAN_BE_DROPPED,
+        code="unknown_file",
+        detail="\n".join(f"{item.path}: {item.words}" for item in unknown),
+    )

@@ -1,0 +1,158 @@
+"""New, open, recent, save as, close: the dialogs around the session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QObject, QStandardPaths
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QFileDialog, QMenu
+
+from app.controllers.session import OpenMode
+from app.models.problem import Problem
+from app.models.steps import Step
+from app.shell.main_window import MainWindow
+from app.shell.question_card import Choice
+
+__all__ = ["Projects", "documents_folder"]
+
+_READABLE = ("project_locked", "project_protected")  # can be opened to look only
+
+
+class Projects(QObject):
+    """Opens and closes projects for a window, asking where it must."""
+
+    def __init__(self, window: MainWindow) -> None:
+        super().__init__(window)
+        self._window = window
+        self._session = window.context.session
+        self._settings = window.context.settings
+        self._recent: QMenu | None = None
+        self._session.save_failed.connect(window.show_problem)
+        self._session.notice.connect(self._on_notice)
+        self._session.untitled_kept.connect(self._on_untitled_kept)
+        self._session.project_opened.connect(self._show_title)
+        window.step_shown.connect(self._session.set_page)
+        self._show_title()
+
+    def new(self) -> None:
+        """Ask for the name of a folder and make a project there."""
+        start = str(self._last_folder() / "My experiment")
+        name, _ = QFileDialog.getSaveFileName(self._window, "New project: name its folder", start)
+        if name:
+            self._after(self._session.new(Path(name)), Step.MOVIE)
+
+    def open(self) -> None:
+        """Ask for a project's folder and open it."""
+        name = QFileDialog.getExistingDirectory(
+            self._window, "Open project: choose its folder", str(self._last_folder())
+        )
+        if name:
+            self.open_folder(Path(name))
+
+    def open_folder(self, folder: Path) -> None:
+        """Open a project; what stands in the way is asked or told on the page."""
+        self._open(folder, "write")
+
+    def _open(self, folder: Path, mode: OpenMode) -> None:
+        def done(problem: Problem | None) -> None:
+            if problem is not None and problem.code in _READABLE:
+                self._ask_about_lock(folder, problem)
+            else:
+                self._after(problem, None)
+
+        self._session.open_later(folder, mode, done)
+
+    def _ask_about_lock(self, folder: Path, problem: Problem) -> None:
+        choices = [
+            Choice(
+                text="Open to look only",
+                chosen=lambda: self._open(folder, "read_only"),
+                tooltip="Changes are not saved",
+            )
+        ]
+        if problem.action:
+            choices.append(
+                Choice(
+                    text=problem.action,
+                    chosen=lambda: self._open(folder, "take_over"),
+                )
+            )
+        self._window.questions.ask(f"{problem.message} {problem.hint}".strip(), choices)
+
+    def save_as(self) -> None:
+        """Ask for a folder, copy the project to it and go on there."""
+        start = str(self._last_folder() / f"{self._session.project.name} copy")
+        name, _ = QFileDialog.getSaveFileName(self._window, "Save project as", start)
+        if name:
+            step = self._window.current_step
+            problem = self._session.save_as(Path(name), lambda found: self._after(found, step))
+            if problem is not None:
+                self._window.show_problem(problem)
+
+    def close(self) -> None:
+        """Close the project; an untitled one takes its place."""
+        problem = self._session.close_project()
+        if problem is not None:
+            self._window.show_problem(problem)
+        else:
+            self._window.show_step(Step.START)
+
+    def fill_recent(self, menu: QMenu, before: QAction) -> None:
+        """Put the list of recent projects into a menu; it is made whenever it is opened."""
+        recent = QMenu("Open &recent", menu)
+        recent.setObjectName("menu-recent")
+        recent.setToolTipsVisible(True)
+        menu.insertMenu(before, recent)
+        recent.aboutToShow.connect(self._list_recent)
+        self._recent = recent
+
+    def _list_recent(self) -> None:
+        assert self._recent is not None
+        self._recent.clear()
+        for text in self._settings.value.recent_projects:
+            folder = Path(text)
+            there = (folder / "project.json").is_file()
+            action = self._recent.addAction(folder.name if there else f"{folder.name} (missing)")
+            action.setEnabled(there)
+            action.setToolTip(text if there else f"{text} is not there (any more)")
+            action.triggered.connect(lambda _checked=False, f=folder: self.open_folder(f))
+        if self._recent.isEmpty():
+            self._recent.addAction("No project yet").setEnabled(False)
+
+    def _after(self, problem: Problem | None, step: Step | None) -> None:
+        if problem is not None:
+            self._window.show_problem(problem)
+            return
+        self._window.show_problem(None)
+        self.remember()
+        self._window.show_step(self._session.project.page if step is None else step)
+
+    def remember(self) -> None:
+        """Put the open project on top of the recent ones."""
+        folder = self._session.folder
+        self._settings.update(last_folder=str(folder.parent))
+        if not self._session.is_untitled:
+            self._settings.remember_project(folder)
+
+    def _last_folder(self) -> Path:
+        last = Path(self._settings.value.last_folder)
+        return last if self._settings.value.last_folder and last.is_dir() else documents_folder()
+
+    def _on_notice(self, problem: Problem) -> None:
+        self._window.show_problem(problem)
+
+    def _on_untitled_kept(self, folder: Path) -> None:
+        self._settings.remember_project(folder)
+        self._window.jobs_bar.showMessage(f"The project without a name is kept in {folder}", 8000)
+
+    def _show_title(self) -> None:
+        name = self._session.project.name
+        extra = " (to look only)" if self._session.read_only else ""
+        self._window.setWindowTitle(f"{name}{extra} - Decode Desktop")
+
+
+def documents_folder() -> Path:
+    """Return the folder in which people keep their documents."""
+    location = QStandardPaths.StandardLocation.DocumentsLocation
+    return Path(QStandardPaths.writableLocation(location) or Path.home())

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.controllers.background import Background
 from app.models.problem import Problem
 from app.models.project import Project
+from app.models.project_copy import rescue
 from app.models.project_store import ProjectFile
 from decode_engine.errors import EngineError
 
@@ -73,11 +75,29 @@ class Autosave(QObject):
         self._on_saved(self._generation)
         return None
 
-    def emergency_save(self) -> None:
-        """Save while the app crashes: no Qt, no exception."""
-        if self._file is not None and self._project is not None:
+    def emergency_save(self, rescue_homes: Sequence[Path]) -> Path | None:
+        """Save while the app crashes: no Qt, no exception.
+
+        Returns
+        -------
+        Path or None
+            Where the last changes are; None where there are none, or nowhere to write them.
+        """
+        file, project = self._file, self._project
+        if file is None or project is None:
+            return None
+        try:
+            file.save(project, self._generation)
+        except Exception:  # noqa: BLE001 - the last chance to keep the user's work
             with contextlib.suppress(Exception):
-                self._file.save(self._project, self._generation)
+                return rescue(project, rescue_homes)
+            return None
+        return file.folder
+
+    def settle(self) -> None:
+        """Take the last change for saved: it is kept elsewhere."""
+        self._timer.stop()
+        self._saved_generation = self._generation
 
     def stop(self) -> None:
         """Save no more."""

@@ -15,7 +15,7 @@ from app.controllers.background import Background
 from app.controllers.file_watch import FileWatch
 from app.models import runs as run_list
 from app.models.fingerprints import FileStamp, input_paths, is_pending, spec_fingerprint
-from app.models.input_parts import input_parts, watched_paths
+from app.models.input_parts import recorded_parts, watched_paths
 from app.models.project import Project, ProjectSettings, RunRecord
 from app.models.project_lock import ProjectLock
 from app.models.step_states import step_states
@@ -303,7 +303,7 @@ class ProjectEditor(QObject):
     def _completed(self, record: RunRecord) -> RunRecord:
         """Fill in what a run is made from, as far as its files were looked at."""
         settings = self._incomplete[record.run_id]
-        inputs = input_parts(record.step, settings, record.spec, self.files)
+        inputs = recorded_parts(record.step, settings, record.spec, self.files)
         spec = run_list.spec_of(record)
         whole = "" if spec is None else spec_fingerprint(spec, self.files)
         if not any(map(is_pending, (*inputs.values(), whole))):

@@ -25,6 +25,7 @@ from app.models.project_copy import (
     make_untitled_folder,
     remove_if_unused,
     require_empty,
+    rescue,
     unnamed_projects,
 )
 from app.models.project_lock import ProjectLock
@@ -130,7 +131,7 @@ class ProjectSession(ProjectEditor):
                 hint="Open it, or choose another folder.",
                 code="project_exists",
             )
-        if problem := self._busy():
+        if problem := self._in_the_way():
             return problem
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -142,9 +143,9 @@ class ProjectSession(ProjectEditor):
         self._autosave.touch(self._project)
         return self._autosave.save_now()
 
-    def new_untitled(self) -> Problem | None:
+    def close_project(self) -> Problem | None:
         """Leave the project for a new one without a name; return why not."""
-        if problem := self._busy():
+        if problem := self._in_the_way():
             return problem
         self._leave()
         self._start_untitled()
@@ -153,11 +154,11 @@ class ProjectSession(ProjectEditor):
     def open(self, folder: Path, mode: OpenMode = "write") -> Problem | None:
         """Open a project; return why not, then the one before stays open.
 
-        The code "project_locked" says that another window has it: the mode "read_only" opens
-        it nevertheless. Where the problem's action is not empty, that window may be dead, and
-        "take_over" opens it to work.
+        The codes "project_locked" (another window has it) and "project_protected" (nothing can
+        be written there) say that the mode "read_only" opens it nevertheless. Where the
+        problem's action is not empty, the other window may be dead, and "take_over" opens it.
         """
-        if problem := self._busy():
+        if problem := self._in_the_way():
             return problem
         try:
             opened = _open(folder, mode)
@@ -177,7 +178,7 @@ class ProjectSession(ProjectEditor):
                 return _open_problem(error)
 
         def take(result: _Opened | Problem) -> None:
-            problem = result if isinstance(result, Problem) else self._busy()
+            problem = result if isinstance(result, Problem) else self._in_the_way()
             if problem is None and isinstance(result, _Opened):
                 self._leave()
                 self._adopt(result)
@@ -187,37 +188,49 @@ class ProjectSession(ProjectEditor):
 
         self._background.run(_OPEN, work, take, done)
 
-    def save_as(self, folder: Path, done: Outcome) -> None:
+    def save_as(self, folder: Path, done: Outcome | None = None) -> Problem | None:
         """Go on in another folder: an untitled project moves there, any other is copied.
 
-        ``done`` is told what was in the way; then the project stays where it was.
+        Returns
+        -------
+        Problem or None
+            What was in the way at once. Copying goes on in the background; its end is told to
+            ``done`` and, if it went well, by `project_opened`. If not, the project stays where
+            it was (without ``done``, `notice` says why).
         """
-        target = folder.absolute()
-        source, moves = self._folder, self._untitled
-        problem = self._busy()
-        if problem is None and moves and self._move_to(target):
-            done(None)
-            return
-        if problem is not None:
-            done(problem)
-            return
+        target, source = folder.absolute(), self._folder
+        tell = done or self._notice_problem
+        try:
+            require_empty(target)
+        except (EngineError, OSError) as error:
+            return Problem.from_error(error)
+        if problem := self._busy():
+            return problem
+        if self._untitled and self._move_to(target):
+            tell(None)
+            return None
         self._is_copying = True
 
         def finish(result: Problem | None) -> None:
             self._is_copying = False
-            done(result if result is not None else self._settle_in(target, leave=source))
+            tell(result if result is not None else self._settle_in(target, leave=source))
 
         self._background.run(
             _COPY, lambda check: copy_project(source, target, check), finish, finish
         )
+        return None
 
     def save_now(self) -> Problem | None:
         """Write the project at once; return what was in the way."""
         return self._autosave.save_now()
 
-    def emergency_save(self) -> None:
-        """Write the project while the app crashes: no Qt, no exception."""
-        self._autosave.emergency_save()
+    def emergency_save(self) -> Path | None:
+        """Write the project while the app crashes: no Qt, no exception.
+
+        Returns the folder that has the last changes: the project's, or another one (that can
+        be opened as a project) where the project's own cannot be written.
+        """
+        return self._autosave.emergency_save(self._rescue_homes())
 
     def unnamed_projects(self) -> tuple[Path, ...]:
         """Return untitled projects of earlier sessions, the newest first."""
@@ -288,8 +301,8 @@ class ProjectSession(ProjectEditor):
 
     def _leave(self) -> None:
         """Save the project and give it back."""
-        if not self._autosave.is_saved:
-            self._autosave.save_now()
+        if not self._autosave.is_saved and self._autosave.save_now() is not None:
+            self._rescue()
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -344,6 +357,35 @@ class ProjectSession(ProjectEditor):
         problem = self._autosave.save_now()
         self.project_opened.emit()
         self._refresh()
+        return problem
+
+    def _notice_problem(self, problem: Problem | None) -> None:
+        if problem is not None:
+            self.notice.emit(problem)
+
+    def _rescue_homes(self) -> tuple[Path, ...]:
+        temporary = Path(tempfile.gettempdir())
+        return (temporary,) if self._home is None else (self._home, temporary)
+
+    def _rescue(self) -> Path | None:
+        """Write the project elsewhere because its own folder cannot be written."""
+        folder = rescue(self._project, self._rescue_homes())
+        if folder is not None:
+            message = f"{self._project.name} could not be saved in {self._folder}."
+            hint = f"Its last state is in {folder}, which can be opened as a project."
+            self.notice.emit(Problem(message=message, hint=hint, code="rescued"))
+        return folder
+
+    def _in_the_way(self) -> Problem | None:
+        """Return why the project cannot be left: runs, or changes that can be saved nowhere."""
+        if problem := self._busy():
+            return problem
+        if self._autosave.is_saved or self.read_only or not self.is_used:
+            return None
+        problem = self._autosave.save_now()
+        if problem is None or self._rescue() is not None:
+            self._autosave.settle()
+            return None
         return problem
 
     def _busy(self) -> Problem | None:

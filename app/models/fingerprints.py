@@ -43,6 +43,7 @@ _NO_INPUT = frozenset(
         "batch_frames",
         "tile_px",
         "follow_s",
+        "write_every_s",
         "checkpoint_every_s",
     }
 )

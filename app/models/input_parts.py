@@ -11,7 +11,7 @@ from app.models.runs import run_that_made
 from app.models.steps import Step
 from decode_engine.contract.configs import CameraConfig
 
-__all__ = ["changed_parts", "input_parts", "watched_paths"]
+__all__ = ["changed_parts", "input_parts", "recorded_parts", "watched_paths"]
 
 # Speed, bookkeeping and what stands in another part; the result does not depend on these here.
 _NOT_TRAINING = {"simulation", "checkpoint_every_s", "validate_every_steps"}
@@ -21,6 +21,7 @@ _NOT_LOCALIZE = {
     "batch_frames",
     "tile_px",
     "chunk_frames",
+    "write_every_s",
     "overwrite",
     "resume",
     "follow_s",
@@ -60,6 +61,19 @@ def input_parts(
             "filters": digest(_json(settings.filters, set())),
         }
     return {}
+
+
+def recorded_parts(
+    step: Step, settings: ProjectSettings, spec: Mapping[str, Any], files: Files
+) -> dict[str, str]:
+    """Return the parts that a run which starts now depends on.
+
+    They are those of `input_parts`, but without filters that the user left out of an export.
+    """
+    parts = input_parts(step, settings, spec, files)
+    if spec.get("filters") != _json(settings.filters, set()):
+        parts.pop("filters", None)
+    return parts
 
 
 def _localize_parts(

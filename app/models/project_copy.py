@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
+from app.models.project import Project
 from app.models.project_lock import LOCK_NAME
-from app.models.project_store import BACKUP_NAME, PROJECT_NAME
-from decode_engine.errors import DiskFullError, OutputError
+from app.models.project_store import BACKUP_NAME, PROJECT_NAME, ProjectFile
+from decode_engine.errors import DiskFullError, EngineError, OutputError
 from decode_engine.io.atomic import explain_os_error
 from decode_engine.io.locking import FileLock
 
@@ -19,6 +20,7 @@ __all__ = [
     "make_untitled_folder",
     "remove_if_unused",
     "require_empty",
+    "rescue",
     "unnamed_projects",
 ]
 
@@ -107,6 +109,29 @@ def make_untitled_folder(home: Path) -> Path:
             number += 1
         else:
             return folder
+
+
+def rescue(project: Project, homes: Iterable[Path]) -> Path | None:
+    """Write a project whose folder cannot be written elsewhere; return the new folder.
+
+    It can be opened as a project; its runs stay where they are. None if nowhere can be written.
+    """
+    for home in homes:
+        for number in range(1, 100):
+            ending = "rescued" if number == 1 else f"rescued {number}"
+            folder = home / f"{project.name} ({ending})"
+            try:
+                home.mkdir(parents=True, exist_ok=True)
+                folder.mkdir()
+                ProjectFile(folder).save(project, 1)
+            except FileExistsError:
+                continue
+            except (OSError, EngineError):
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+                break
+            return folder
+    return None
 
 
 def remove_if_unused(folder: Path) -> None:

@@ -8,6 +8,7 @@ which is removed when a project is closed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -21,7 +22,14 @@ from decode_engine.errors import OutputError
 from decode_engine.io.atomic import explain_os_error
 from decode_engine.io.locking import FileLock
 
-__all__ = ["LOCK_NAME", "Holder", "ProjectLock", "ProjectLockedError", "read_holder"]
+__all__ = [
+    "LOCK_NAME",
+    "Holder",
+    "ProjectLock",
+    "ProjectLockedError",
+    "ProjectProtectedError",
+    "read_holder",
+]
 
 LOCK_NAME = "project.lock"
 # Windows denies reading the locked byte, which is the first one.
@@ -70,6 +78,19 @@ class ProjectLockedError(OutputError):
         self.certain = certain
 
 
+class ProjectProtectedError(OutputError):
+    """A project lies where nothing can be written."""
+
+    code = "project_protected"
+
+    def __init__(self, folder: Path, detail: str) -> None:
+        super().__init__(
+            f"{folder} is write-protected.",
+            hint="Open it to look only, or copy the folder to a place that can be written.",
+            detail=detail,
+        )
+
+
 class ProjectLock:
     """Holds a project for this process until `release`.
 
@@ -82,8 +103,8 @@ class ProjectLock:
     ------
     ProjectLockedError
         If another window has the project open, or (``certain`` is False) may have.
-    OutputError
-        If the folder cannot be written.
+    ProjectProtectedError
+        If nothing can be written there; `OutputError` for other obstacles.
     """
 
     def __init__(self, folder: Path, *, take_over: bool = False) -> None:
@@ -94,15 +115,15 @@ class ProjectLock:
         except OutputError as error:
             raise ProjectLockedError(folder, holder, certain=True) from error
         except OSError as error:
-            raise explain_os_error(error, self._path) from error
+            raise _why_not(error, folder) from error
         if holder is not None and not take_over:
             self._refuse_living(folder, holder)
         self._holder = Holder.this_process()
         try:
             self._write(json.dumps(asdict(self._holder)))
         except OSError as error:
-            self.release()
-            raise explain_os_error(error, self._path) from error
+            self._drop()
+            raise _why_not(error, folder) from error
 
     def _refuse_living(self, folder: Path, holder: Holder) -> None:
         if not holder.is_here:
@@ -150,6 +171,12 @@ class ProjectLock:
             if read_holder(self._path.parent) == self._holder:
                 self._write("")
         self._drop()
+
+
+def _why_not(error: OSError, folder: Path) -> OutputError:
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ProjectProtectedError(folder, str(error))
+    return explain_os_error(error, folder / LOCK_NAME)
 
 
 def read_holder(folder: Path) -> Holder | None:

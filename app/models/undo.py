@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from app.models.project import ProjectSettings
 __all__ = ["UndoHistory"]
 
 _DEPTH = 200
+_REST_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,17 @@ class UndoHistory:
     """The steps that can be undone and redone.
 
     Steps in a row with the same text that change the same settings become one, so that a
-    dragged slider is one step; `seal` ends such a row.
+    dragged slider is one step; `seal` or a rest ends such a row.
+
+    Parameters
+    ----------
+    clock : callable
+        Returns seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last_s = 0.0
         self._done: list[_UndoStep] = []
         self._undone: list[_UndoStep] = []
         self._sealed = True
@@ -37,7 +46,10 @@ class UndoHistory:
         changed = (f for f in type(after).model_fields if getattr(before, f) != getattr(after, f))
         fields = frozenset(changed)
         self._undone.clear()
-        last = self._done[-1] if self._done and not self._sealed else None
+        now, before_s = self._clock(), self._last_s
+        self._last_s = now
+        rested = self._sealed or now - before_s > _REST_S
+        last = self._done[-1] if self._done and not rested else None
         if last is not None and (last.text, last.fields) == (text, fields):
             before = self._done.pop().before
         self._sealed = False

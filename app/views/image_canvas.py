@@ -8,6 +8,7 @@ and the mouse belong to a transparent layer above, the same for both.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, Protocol
 
 from PySide6.QtCore import QPointF, QSize, Qt, QTimer, Signal
@@ -97,6 +98,11 @@ class ImageCanvas(QWidget):
         return self._view
 
     @property
+    def is_fitted(self) -> bool:
+        """Whether the whole field is kept in view."""
+        return self._fitted
+
+    @property
     def tool(self) -> Tool:
         """What dragging with the left button does."""
         return self._layer.tool
@@ -133,6 +139,18 @@ class ImageCanvas(QWidget):
         """Show another part of the sample."""
         self._fitted = False
         self._apply(view.resized(max(self.width(), 1), max(self.height(), 1)))
+
+    def look_at(self, middle: PointNm, pixel_size_nm: float) -> None:
+        """Show the surroundings of a point."""
+        self.set_view(
+            ViewTransform(
+                left_nm=middle.x - 0.5 * pixel_size_nm * self.width(),
+                top_nm=middle.y - 0.5 * pixel_size_nm * self.height(),
+                pixel_size_nm=pixel_size_nm,
+                width_px=self.width(),
+                height_px=self.height(),
+            )
+        )
 
     def fit(self) -> None:
         """Show the whole field; it stays whole when the window changes its size."""
@@ -346,8 +364,6 @@ class _Layer(QWidget):
 
     def _draw_tool(self, place: QPointF) -> None:
         assert self._pressed is not None
-        from dataclasses import replace
-
         if self.tool == "box":
             self.overlays = replace(self.overlays, box=self._box(self._pressed, place), line=None)
         else:

@@ -1,0 +1,544 @@
+"""The Explore page's decisions: which table, what is drawn, filters, saving, remembering."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from PySide6.QtCore import QCoreApplication, QTimer, Signal
+from PySide6.QtGui import QGuiApplication
+
+from app.controllers.explore_export import save_density, save_snapshot
+from app.controllers.explore_measure import Measurements
+from app.controllers.explore_points import RotatingView
+from app.controllers.explore_render import Job, OpenTable, Picture, RenderLoop, load_table
+from app.controllers.page_controller import AppContext, PageController
+from app.models.explore_filters import (
+    FILTER_FIELDS,
+    ColumnHistogram,
+    FilterField,
+    cuts_of,
+    histogram_of,
+    present_fields,
+    with_cuts,
+)
+from app.models.explore_look import (
+    COLOR_SOURCES,
+    ColorBy,
+    Drawing,
+    Look,
+    available_sources,
+    look_from_config,
+    look_to_config,
+    style_of,
+)
+from app.models.explore_view import (
+    Bounds,
+    ColorScale,
+    Overlays,
+    PointNm,
+    ViewTransform,
+    format_length,
+    format_number,
+)
+from app.models.problem import Problem
+from app.views.explore_page import ExplorePage
+from decode_engine.analysis.point_store import Style, color_bar
+from decode_engine.contract.configs import FilterConfig
+from decode_engine.domain.table import BoolArray
+
+__all__ = ["ExploreController"]
+
+_LOAD, _HISTOGRAMS = "explore-load", "explore-histograms"
+_COMMIT_MS = 250  # after the last movement of a cut line or slider
+_REMEMBER_MS = 1000
+_HOVER_NM = 50.0  # half of the square whose molecules are counted under the mouse
+
+
+class ExploreController(PageController):
+    """Connects `ExplorePage` with the project and the renderer."""
+
+    page: ExplorePage
+    _progress = Signal(float)
+
+    def __init__(self, context: AppContext) -> None:
+        super().__init__(context, ExplorePage())
+        self._table: OpenTable | None = None
+        self._loading = ""
+        self._active = False
+        self._look = Look()
+        self._auto_range = (0.0, 1.0)
+        self._filters = context.session.settings.filters
+        self._gain: float | None = None
+        self._picture: Picture | None = None
+        self._after_rest: list[Callable[[], None]] = []
+        self._fields: tuple[FilterField, ...] = ()
+        self._overlays = Overlays()
+        self.loop = RenderLoop(self)
+        self.measurements = Measurements(context.background, self.page.measure, self)
+        self.rotating = RotatingView(context.background, self.page.points, self)
+        self._commit = self._single_shot(_COMMIT_MS, self._save_choices)
+        self._memory = self._single_shot(_REMEMBER_MS, self._remember)
+        self._connect()
+        self._refresh()
+
+    def _single_shot(self, interval_ms: int, slot: Callable[[], None]) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(interval_ms)
+        timer.timeout.connect(slot)
+        return timer
+
+    def _connect(self) -> None:
+        page = self.page
+        self.context.session.project_changed.connect(self._refresh)
+        self._progress.connect(lambda f: page.show_loading(Path(self._loading).name, f))
+        self.loop.drawn.connect(self._show_picture)
+        self.loop.masked.connect(self._update_histograms)
+        self.loop.failed.connect(page.show_problem)
+        self.loop.rested.connect(self._on_rested)
+        page.open_requested.connect(lambda path: self.open_paths([Path(path)]))
+        page.cancel_requested.connect(self._cancel_loading)
+        page.png_requested.connect(self._save_png)
+        page.tiff_requested.connect(self._save_tiff)
+        page.copy_requested.connect(self._copy)
+        page.view_3d_shown.connect(self._show_3d)
+        page.problem_action.connect(lambda _text: self._retry())
+        page.look.changed.connect(self._change_look)
+        page.look.auto_contrast_requested.connect(self._auto_contrast)
+        page.look.overlays_changed.connect(self._update_overlays)
+        page.filters.cuts_changed.connect(self._change_cuts)
+        page.filters.reset_requested.connect(self._reset_filters)
+        page.canvas.view_changed.connect(self._on_view)
+        page.canvas.hovered.connect(self._on_hover)
+        page.canvas.box_drawn.connect(self._on_box)
+        page.canvas.line_drawn.connect(self._on_line)
+        page.measure.width_changed.connect(lambda _width: self._measure())
+        application = QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.close)
+
+    def activate(self) -> None:
+        """Read the localizations if they are others than before."""
+        self._active = True
+        self._refresh()
+
+    def deactivate(self) -> None:
+        """Remember the view; picture and table stay, so that coming back is immediate."""
+        self._active = False
+        if self._commit.isActive():
+            self._commit.stop()
+            self._save_choices()
+        self._remember()
+
+    def open_paths(self, paths: Sequence[Path]) -> None:
+        """Show a table that was dropped or chosen."""
+        if paths:
+            self._loading = ""
+            self.context.session.update("Open localizations", localizations=str(paths[0]))
+            self._refresh()
+
+    def close(self) -> None:
+        """End the render thread and give OpenGL back; nothing is drawn any more."""
+        self._table = None
+        self._commit.stop()
+        self._memory.stop()
+        self.loop.close()
+        self.page.close_views()
+
+    # --- Which table ------------------------------------------------------------------------
+
+    def _refresh(self) -> None:
+        settings = self.context.session.settings
+        path = settings.localizations
+        if path is None:
+            self._drop_table()
+            self.page.show_empty()
+            return
+        if not self._active:
+            return
+        if self._table is None or self._table.path != path:
+            self._load(path)
+            return
+        if not self._commit.isActive():
+            self._follow_settings()
+
+    def _follow_settings(self) -> None:
+        """Take over what undo, redo or another page changed."""
+        settings = self.context.session.settings
+        changed = settings.filters != self._filters
+        self._filters = settings.filters
+        if settings.render != look_to_config(self._look, settings.render):
+            look = look_from_config(settings.render, self._look)
+            if look != self._look:
+                self._look = look
+                self._show_look()
+                changed = True
+        if changed:
+            self._show_cuts()
+            self._request()
+
+    def _load(self, path: str) -> None:
+        if self._loading == path:
+            return
+        self._drop_table()
+        self._loading = path
+        self.page.show_problem(None)
+        self.page.show_loading(Path(path).name, None)
+        work = load_table(path, self.context.tables.read, self._progress.emit)
+        self.context.background.run(_LOAD, work, self._take, self._cannot_load)
+
+    def _cancel_loading(self) -> None:
+        self.context.background.cancel(_LOAD)
+        self.page.show_empty(f"Opening {Path(self._loading).name} was cancelled.")
+
+    def _retry(self) -> None:
+        self._loading = ""
+        self._refresh()
+
+    def _cannot_load(self, problem: Problem) -> None:
+        self.page.show_empty(f"{Path(self._loading).name} could not be opened.")
+        self.page.show_problem(dataclasses.replace(problem, action="Try again"))
+
+    def _drop_table(self) -> None:
+        self.context.background.cancel(_LOAD)
+        self.loop.forget()
+        self._table, self._picture, self._gain, self._loading = None, None, None, ""
+        self._after_rest.clear()
+        self.page.canvas.set_image(None)
+        self.page.canvas.set_backdrop(None)
+        self.measurements.set_table(None)
+        self.rotating.set_table(None)
+
+    def _take(self, opened: OpenTable) -> None:
+        if opened.path != self.context.session.settings.localizations:
+            return
+        self._loading = ""
+        if not opened.store.n:
+            self.page.show_empty(f"{Path(opened.path).name} holds no localizations.")
+            return
+        self._table = opened
+        self._fields = present_fields(opened.table)
+        self.page.filters.set_fields(self._fields)
+        self._recall_look(available_sources(opened.table))
+        self._filters = self.context.session.settings.filters
+        self._show_cuts()
+        self.page.show_ready(opened.path)
+        field = Bounds(*opened.store.bounds_nm)
+        self._overlays = Overlays()
+        self.page.canvas.set_field(field)
+        self.measurements.set_table(opened)
+        self.rotating.set_table(opened)
+        self._recall_view(opened.path)
+        self._update_overlays()
+        self._request()
+
+    # --- What is drawn ----------------------------------------------------------------------
+
+    @property
+    def _style(self) -> Style:
+        return style_of(self._look, self._auto_range)
+
+    def _request(self) -> None:
+        if self._table is None:
+            return
+        canvas = self.page.canvas
+        look = self._look
+        self.loop.request(
+            self._table,
+            Job(
+                view=canvas.view.scaled(canvas.devicePixelRatioF()),
+                style=self._style,
+                filters=self._filters,
+                gain=self._gain,
+                brightness=look.brightness,
+                gamma=look.gamma,
+                quick=look.drawing != "gaussian",
+            ),
+        )
+        self.page.set_state("drawing …")
+
+    def _show_picture(self, picture: Picture) -> None:
+        if self._table is None:
+            return
+        canvas = self.page.canvas
+        if picture.backdrop:
+            canvas.set_backdrop(picture.rgb, picture.placement)
+            return
+        if self._gain is None:
+            self._gain = picture.gain
+        self._picture = picture
+        canvas.set_image(picture.rgb, picture.placement)
+        total = self._table.store.n
+        self.page.set_count(f"{picture.n_kept:,} of {total:,} shown")
+        self.page.filters.set_count(
+            f"<b>{picture.n_kept:,}</b> of {total:,} localizations are shown.",
+            can_reset=bool(self._filters.ranges),
+        )
+
+    def _on_rested(self) -> None:
+        picture = self._picture
+        if picture is not None:
+            size = format_length(picture.placement.pixel_size_nm)
+            self.page.set_state(f"{picture.n_drawn:,} in view · pixels of {size}")
+        waiting, self._after_rest = self._after_rest, []
+        for action in waiting:
+            action()
+
+    def _on_view(self, _view: ViewTransform) -> None:
+        self._request()
+        self._memory.start()
+
+    def _auto_contrast(self) -> None:
+        self._gain = None
+        self._look = dataclasses.replace(self._look, brightness=1.0)
+        self.page.look.set_look(self._look)
+        self._request()
+
+    def _change_look(self, look: Look) -> None:
+        recolored = look.color_by != self._look.color_by
+        self._look = look
+        if recolored:
+            self._show_look()
+        self._update_overlays()
+        self._request()
+        self._commit.start()
+        self.rotating.set_style(self._style)
+
+    def _show_look(self) -> None:
+        """Show the look on its panel, with the range that the data suggest."""
+        if self._table is not None and self._look.color_by != "none":
+            source = COLOR_SOURCES[self._look.color_by]
+            self._auto_range = self._table.store.suggest_range(source.style)
+        self.page.look.set_look(self._look)
+        self.page.look.set_auto_range(*self._auto_range)
+        self._update_overlays()
+        self.rotating.set_style(self._style)
+
+    def _update_overlays(self) -> None:
+        panel = self.page.look
+        scale = None
+        if self._look.color_by != "none" and panel.shows_color_bar:
+            scale = self._color_scale()
+        field = None
+        if self._table is not None and panel.shows_field:
+            field = Bounds(*self._table.store.bounds_nm)
+        self._overlays = dataclasses.replace(
+            self._overlays, scale_bar=panel.shows_scale_bar, color_scale=scale, field=field
+        )
+        self.page.canvas.set_overlays(self._overlays)
+
+    def _color_scale(self) -> ColorScale:
+        style = self._style
+        colors = tuple((int(r), int(g), int(b)) for r, g, b in color_bar(style, 64))
+        return ColorScale(
+            colors=colors,
+            low=style.z_min_nm,
+            high=style.z_max_nm,
+            label=COLOR_SOURCES[self._look.color_by].label,
+        )
+
+    # --- Filters ----------------------------------------------------------------------------
+
+    def _change_cuts(self, key: str, low: float, high: float) -> None:
+        field = next(f for f in FILTER_FIELDS if f.key == key)
+        self._set_filters(with_cuts(self._filters, field, low, high))
+
+    def _reset_filters(self) -> None:
+        self._set_filters(FilterConfig())
+        self._show_cuts()
+
+    def _set_filters(self, filters: FilterConfig) -> None:
+        self._filters = filters
+        self._request()  # at once, on the mask; the project follows when the line rests
+        self._commit.start()
+
+    def _show_cuts(self) -> None:
+        for field in self._fields:
+            self.page.filters.set_cuts(field.key, *cuts_of(self._filters, field))
+
+    def _update_histograms(self, kept: BoolArray | None) -> None:
+        opened, fields = self._table, self._fields
+        self.measurements.refresh()
+        self.rotating.refresh()
+        if opened is None:
+            return
+
+        def work(check: Callable[[], None]) -> dict[str, ColumnHistogram]:
+            found = {}
+            for field in fields:
+                check()
+                found[field.key] = histogram_of(opened.table, field, kept)
+            return found
+
+        self.context.background.run(
+            _HISTOGRAMS, work, self._show_histograms, self.page.show_problem
+        )
+
+    def _show_histograms(self, histograms: Mapping[str, ColumnHistogram]) -> None:
+        for key, histogram in histograms.items():
+            self.page.filters.set_histogram(key, histogram)
+
+    # --- Mouse ------------------------------------------------------------------------------
+
+    def _on_hover(self, point: PointNm | None) -> None:
+        picture = self._picture
+        if point is None or picture is None:
+            self.page.set_hover("")
+            return
+        words = f"x {point.x:,.1f} nm   y {point.y:,.1f} nm"
+        count = _count_around(picture, point)
+        if count is not None:
+            side = 2 * _HOVER_NM
+            density = count / (side / 1000.0) ** 2
+            words += (
+                f"   {format_number(density)} per µm²"
+                f" (about {count:,.0f} in {side:.0f} × {side:.0f} nm)"
+            )
+        self.page.set_hover(words)
+
+    def _on_box(self, box: Bounds | None) -> None:
+        self._overlays = dataclasses.replace(self._overlays, box=box, line=None)
+        self._measure()
+
+    def _on_line(self, line: tuple[PointNm, PointNm] | None) -> None:
+        self._overlays = dataclasses.replace(self._overlays, line=line, box=None)
+        self._measure()
+
+    def _measure(self) -> None:
+        self.page.canvas.set_overlays(self._overlays)
+        self.measurements.measure(self._overlays.box, self._overlays.line)
+        if self._overlays.box or self._overlays.line:
+            self.page.show_measure()
+
+    # --- The third dimension ----------------------------------------------------------------
+
+    def _show_3d(self, on: bool) -> None:
+        self.rotating.show(on, self._overlays.box or self.page.canvas.view.bounds, self._style)
+
+    # --- Saving -----------------------------------------------------------------------------
+
+    def _once_drawn(self, action: Callable[[], None]) -> None:
+        """Do something when the exact picture is there."""
+        if self.loop.busy:
+            self._after_rest.append(action)
+        else:
+            action()
+
+    def _save_png(self, path: str) -> None:
+        def save() -> None:
+            image = self.page.canvas.snapshot()
+            self.context.background.run(
+                "explore-png",
+                lambda _check: save_snapshot(image, Path(path)),
+                self._saved,
+                self.page.show_problem,
+            )
+
+        self._once_drawn(save)
+
+    def _save_tiff(self, path: str, pixel_size_nm: float) -> None:
+        opened = self._table
+        if opened is None:
+            return
+        bounds = self._overlays.box or self.page.canvas.view.bounds
+        style = self._style
+        self.page.set_state("saving …")
+        self.context.background.run(
+            "explore-tiff",
+            lambda check: save_density(
+                opened.store, bounds, style, Path(path), pixel_size_nm, check=check
+            ),
+            self._saved,
+            self.page.show_problem,
+        )
+
+    def _saved(self, words: str) -> None:
+        self.page.show_problem(None)
+        self.page.set_state(words)
+
+    def _copy(self) -> None:
+        self._once_drawn(lambda: QGuiApplication.clipboard().setImage(self.page.canvas.snapshot()))
+
+    # --- What the project remembers ---------------------------------------------------------
+
+    def _save_choices(self) -> None:
+        session = self.context.session
+        filters, render = self._filters, look_to_config(self._look, session.settings.render)
+        if filters != session.settings.filters:
+            session.update("Filter localizations", filters=filters)
+        if render != session.settings.render:
+            session.update("Change the look", render=render)
+        self._remember()
+
+    def _remember(self) -> None:
+        if self._table is None:
+            return
+        view = self.page.canvas.view
+        self.context.session.remember("explore-look", dataclasses.asdict(self._look))
+        self.context.session.remember(
+            "explore-view",
+            {
+                "path": self._table.path,
+                "whole": self.page.canvas.is_fitted,
+                "x_nm": 0.5 * (view.bounds.left + view.bounds.right),
+                "y_nm": 0.5 * (view.bounds.top + view.bounds.bottom),
+                "pixel_size_nm": view.pixel_size_nm,
+            },
+        )
+
+    def _recall_look(self, sources: tuple[ColorBy, ...]) -> None:
+        remembered = _look_from_json(self.context.session.recall("explore-look"))
+        look = remembered or Look()
+        look = look_from_config(self.context.session.settings.render, look)
+        if look.color_by not in sources:
+            look = look.colored_by(sources[0])
+        self._look = look
+        self.page.look.set_sources(sources)
+        self._show_look()
+
+    def _recall_view(self, path: str) -> None:
+        canvas = self.page.canvas
+        canvas.fit()
+        saved = self.context.session.recall("explore-view")
+        if not isinstance(saved, dict) or saved.get("path") != path or saved.get("whole"):
+            return
+        try:
+            x, y, pixel = (float(saved[k]) for k in ("x_nm", "y_nm", "pixel_size_nm"))  # type: ignore[arg-type]
+        except (KeyError, TypeError, ValueError):
+            return
+        if all(math.isfinite(v) for v in (x, y, pixel)) and pixel > 0:
+            canvas.look_at(PointNm(x, y), pixel)
+
+
+def _count_around(picture: Picture, point: PointNm) -> float | None:
+    """Return how many localizations lie in a small square around a point, from the picture."""
+    if picture.density is None:
+        return None
+    left, top, pixel = picture.placement
+    height, width = picture.density.shape
+    half = max(_HOVER_NM / pixel, 0.5)
+    column, row = (point.x - left) / pixel, (point.y - top) / pixel
+    if not (0 <= column < width and 0 <= row < height):
+        return None
+    rows = slice(max(0, math.floor(row - half + 0.5)), math.ceil(row + half - 0.5) + 1)
+    columns = slice(max(0, math.floor(column - half + 0.5)), math.ceil(column + half - 0.5) + 1)
+    part = picture.density[rows, columns]
+    area = part.size * pixel**2
+    return float(part.sum(dtype="float64")) * (2 * _HOVER_NM) ** 2 / area
+
+
+def _look_from_json(value: Any) -> Look | None:
+    """Return a remembered look; None for what this version cannot read."""
+    if not isinstance(value, dict):
+        return None
+    names = {field.name for field in dataclasses.fields(Look)}
+    try:
+        look = Look(**{key: entry for key, entry in value.items() if key in names})
+        known = look.color_by in get_args(ColorBy) and look.drawing in get_args(Drawing)
+        return look if known and look.gamma > 0 and look.brightness > 0 else None
+    except TypeError:
+        return None

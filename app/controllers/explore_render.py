@@ -1,0 +1,313 @@
+"""The render loop: one background thread that always works on the newest view.
+
+Requests coalesce: while a picture is drawn only the newest request waits. The quick pass is never
+cancelled, else a steady movement would never see a fresh picture; the exact pass that follows it
+gives way to the next request at once.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal
+
+from app.models.explore_filters import MaskCache
+from app.models.explore_view import Bounds, Placement, ViewTransform
+from app.models.problem import Problem
+from decode_engine.analysis.point_store import PointStore, Rendered, Style, View, suggest_gain, tone
+from decode_engine.contract.configs import FilterConfig
+from decode_engine.domain.localizations import Localizations
+from decode_engine.domain.table import BoolArray
+
+__all__ = ["Job", "OpenTable", "Picture", "RenderLoop", "load_table", "view_of"]
+
+Pixels: TypeAlias = NDArray[np.uint8]
+
+_BACKDROP_PX = 600
+_QUANTILE = 0.99
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenTable:
+    """A table that is looked at, ready to be drawn."""
+
+    path: str
+    table: Localizations
+    store: PointStore
+    masks: MaskCache
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to draw next.
+
+    Parameters
+    ----------
+    view : ViewTransform
+        In pixels of the screen.
+    style : Style
+        Colours and widths.
+    filters : FilterConfig
+        Which localizations.
+    gain : float or None, nm²
+        Contrast; None chooses it from this view.
+    brightness, gamma : float
+        On top of the gain.
+    quick : bool
+        Whether a quick pass goes before the exact one.
+    """
+
+    view: ViewTransform
+    style: Style
+    filters: FilterConfig
+    gain: float | None
+    brightness: float
+    gamma: float
+    quick: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A finished pass.
+
+    Attributes
+    ----------
+    rgb : (height, width, 3) uint8
+    placement : Placement
+        Where it lies.
+    density : (height, width) float32 or None
+        Localizations in each pixel; None for the backdrop.
+    job : Job
+        What was asked.
+    gain : float, nm²
+        The contrast that was used, without the brightness.
+    exact : bool
+        Whether nothing better will follow.
+    n_kept, n_drawn : int
+        Localizations that pass the filters, and those in view.
+    backdrop : bool
+        Whether it is the coarse picture of the whole field.
+    seconds : float
+        Time it took.
+    """
+
+    rgb: Pixels
+    placement: Placement
+    density: NDArray[np.float32] | None
+    job: Job
+    gain: float
+    exact: bool
+    n_kept: int
+    n_drawn: int
+    backdrop: bool
+    seconds: float
+
+
+def view_of(view: ViewTransform) -> View:
+    """Return a view as the renderer knows it."""
+    return View(
+        left_nm=view.left_nm,
+        top_nm=view.top_nm,
+        pixel_size_nm=view.pixel_size_nm,
+        width_px=view.width_px,
+        height_px=view.height_px,
+    )
+
+
+class _Interrupted(Exception):
+    """A newer request came during the exact pass."""
+
+
+class _Task(QRunnable):
+    def __init__(self, run: Callable[[], None]) -> None:
+        super().__init__()
+        self._run = run
+
+    def run(self) -> None:
+        self._run()
+
+
+class RenderLoop(QObject):
+    """Draws the newest request, quickly and then exactly, in a thread of its own."""
+
+    drawn = Signal(object)  # Picture
+    masked = Signal(object)  # the mask that is drawn now, or None for all rows
+    failed = Signal(object)  # Problem
+    rested = Signal()  # nothing is left to draw
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._pool = QThreadPool(self)
+        self._pool.setMaxThreadCount(1)
+        self._lock = threading.Lock()
+        self._running = False
+        self._closed = False
+        self._wanted: tuple[OpenTable, Job] | None = None
+        self._masked: tuple[str, FilterConfig] | None = None
+        self._backdrop: tuple[object, ...] | None = None
+
+    def request(self, table: OpenTable, job: Job) -> None:
+        """Draw this as soon as possible."""
+        with self._lock:
+            self._wanted = (table, job)
+            start = not self._running and not self._closed
+            self._running = self._running or start
+        if start:
+            self._pool.start(_Task(self._work))
+
+    def forget(self) -> None:
+        """Draw nothing more of what was asked; a new table follows."""
+        with self._lock:
+            self._wanted = None
+            self._masked = None
+            self._backdrop = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being drawn."""
+        return self._running
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._lock:
+            self._closed = True
+            self._wanted = None
+        self._pool.waitForDone()
+
+    # In the thread
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                wanted, self._wanted = self._wanted, None
+                if wanted is None or self._closed:
+                    self._running = False
+                    break
+            try:
+                self._draw(*wanted)
+            except _Interrupted:
+                continue
+            except Exception as error:  # noqa: BLE001 - the thread's rim: becomes a card
+                self.failed.emit(Problem.from_error(error))
+        if not self._closed:
+            self.rested.emit()
+
+    def _check(self) -> None:
+        if self._wanted is not None or self._closed:
+            raise _Interrupted
+
+    def _draw(self, table: OpenTable, job: Job) -> None:
+        self._set_mask(table, job.filters)
+        rendered, gain = self._pass(table, job, job.gain, exact=not job.quick)
+        if not rendered.exact:
+            rendered, gain = self._pass(table, job, gain, exact=True, check=self._check)
+        self._draw_backdrop(table, job, gain)
+
+    def _pass(
+        self,
+        table: OpenTable,
+        job: Job,
+        gain: float | None,
+        *,
+        exact: bool,
+        check: Callable[[], None] | None = None,
+    ) -> tuple[Rendered, float]:
+        start = time.perf_counter()
+        rendered = table.store.render(
+            view_of(job.view), job.style, exact=exact, check=check or (lambda: None)
+        )
+        used = suggest_gain(rendered, _QUANTILE) if gain is None else gain
+        rgb = tone(rendered, used * job.brightness, job.gamma)
+        picture = Picture(
+            rgb=rgb,
+            placement=job.view.placement,
+            density=rendered.weight,
+            job=job,
+            gain=used,
+            exact=exact or rendered.exact,
+            n_kept=table.store.n_kept,
+            n_drawn=rendered.n_drawn,
+            backdrop=False,
+            seconds=time.perf_counter() - start,
+        )
+        if not self._closed:
+            self.drawn.emit(picture)
+        return rendered, used
+
+    def _set_mask(self, table: OpenTable, filters: FilterConfig) -> None:
+        key = (table.path, filters)
+        if key == self._masked:
+            return
+        kept: BoolArray | None = table.masks.mask(filters)
+        table.store.set_mask(kept)
+        self._masked = key
+        if not self._closed:
+            self.masked.emit(kept)
+
+    def _draw_backdrop(self, table: OpenTable, job: Job, gain: float) -> None:
+        """Draw the whole field coarsely, for places that a movement uncovers."""
+        key: tuple[object, ...] = (
+            table.path,
+            job.filters,
+            job.style,
+            gain,
+            job.brightness,
+            job.gamma,
+        )
+        if key == self._backdrop:
+            return
+        self._check()
+        field = Bounds(*table.store.bounds_nm)
+        view = ViewTransform.fitting(field, _BACKDROP_PX, _BACKDROP_PX)
+        start = time.perf_counter()
+        rendered = table.store.render(view_of(view), job.style, exact=False, check=self._check)
+        picture = Picture(
+            rgb=tone(rendered, gain * job.brightness, job.gamma),
+            placement=view.placement,
+            density=None,
+            job=job,
+            gain=gain,
+            exact=False,
+            n_kept=table.store.n_kept,
+            n_drawn=rendered.n_drawn,
+            backdrop=True,
+            seconds=time.perf_counter() - start,
+        )
+        self._backdrop = key
+        if not self._closed:
+            self.drawn.emit(picture)
+
+
+def load_table(
+    path: str,
+    read: Callable[[str, Callable[[], None]], Localizations],
+    tell: Callable[[float], object],
+) -> Callable[[Callable[[], None]], OpenTable]:
+    """Return the work that opens a table, for a background thread.
+
+    Parameters
+    ----------
+    path : str
+        The table.
+    read : callable
+        Reads it: ``read(path, check)``.
+    tell : callable
+        Gets the fraction that is done; called in the thread.
+    """
+
+    def work(check: Callable[[], None]) -> OpenTable:
+        tell(0.05)
+        table = read(path, check)
+        check()
+        tell(0.5)
+        store = PointStore.build(table, check=check)
+        tell(1.0)
+        return OpenTable(path=path, table=table, store=store, masks=MaskCache(table))
+
+    return work

@@ -1,0 +1,135 @@
+"""Points in space seen from a side: the rotating view where there is no fast OpenGL; no Qt."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+__all__ = ["Camera", "Cloud", "box_edges", "draw_cloud", "rotation"]
+
+Points: TypeAlias = NDArray[np.float32]
+Pixels: TypeAlias = NDArray[np.uint8]
+
+_BRIGHTEST = 0.985  # quantile of the filled pixels
+_SOFT_PX = 0.8
+
+
+class Cloud(NamedTuple):
+    """Points around their middle: (N, 3) x, y, z in nm, and (N, 3) uint8 colours."""
+
+    xyz_nm: Points
+    rgb: Pixels
+
+    @property
+    def radius_nm(self) -> float:
+        """Return how far the points reach from the middle, nm."""
+        if not len(self.xyz_nm):
+            return 1.0
+        return max(1.0, float(np.linalg.norm(np.abs(self.xyz_nm).max(axis=0))))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """From where the cloud is seen (no perspective: lengths stay comparable).
+
+    Parameters
+    ----------
+    azimuth_deg : float
+        Turn around the z axis of the sample.
+    elevation_deg : float
+        90 looks down the z axis, as in the flat picture; 0 looks from the side.
+    pixel_size_nm : float, nm
+        Size of a pixel of the canvas.
+    z_stretch : float
+        z is drawn this many times as tall.
+    """
+
+    azimuth_deg: float = 30.0
+    elevation_deg: float = 30.0
+    pixel_size_nm: float = 10.0
+    z_stretch: float = 1.0
+
+    def turned(self, right_deg: float, up_deg: float) -> Self:
+        """Return the camera after a drag; it cannot turn over the top."""
+        elevation = min(max(self.elevation_deg + up_deg, -90.0), 90.0)
+        azimuth = (self.azimuth_deg + right_deg) % 360.0
+        return replace(self, azimuth_deg=azimuth, elevation_deg=elevation)
+
+    def zoomed(self, factor: float) -> Self:
+        """Return the camera with everything magnified."""
+        pixel = min(max(self.pixel_size_nm / factor, 0.05), 1e6)
+        return replace(self, pixel_size_nm=pixel)
+
+    def fitted(self, radius_nm: float, width_px: int, height_px: int) -> Self:
+        """Return the camera that has everything in view, whichever way it is turned."""
+        pixel = 2.1 * radius_nm / max(min(width_px, height_px), 1)
+        return replace(self, pixel_size_nm=pixel)
+
+
+def rotation(camera: Camera) -> Points:
+    """Return (3, 3): columns are x, y, z of the sample; rows right, down, and towards the eye.
+
+    At an elevation of 90 degrees and no azimuth x points right and y down, as in the flat view.
+    """
+    a, e = math.radians(camera.azimuth_deg), math.radians(90.0 - camera.elevation_deg)
+    turn = np.array([[math.cos(a), -math.sin(a), 0.0], [math.sin(a), math.cos(a), 0.0], [0, 0, 1]])
+    tilt = np.array([[1.0, 0, 0], [0, math.cos(e), -math.sin(e)], [0, math.sin(e), math.cos(e)]])
+    stretch = np.diag([1.0, 1.0, camera.z_stretch])
+    return np.asarray(tilt @ turn @ stretch, np.float32)
+
+
+def draw_cloud(
+    cloud: Cloud, camera: Camera, size_px: tuple[int, int], *, fine: bool, most: int = 1 << 62
+) -> Pixels:
+    """Draw the points additively; returns (height, width, 3) uint8.
+
+    Parameters
+    ----------
+    cloud : Cloud
+        Points in random order, so that the first ones are a fair sample.
+    camera : Camera
+        From where.
+    size_px : (width, height)
+        Of the image.
+    fine : bool
+        Make points soft, for a picture at rest.
+    most : int
+        Draw at most this many points.
+    """
+    width, height = size_px
+    matrix = rotation(camera)[:2] / np.float32(camera.pixel_size_nm)
+    xyz, rgb = cloud.xyz_nm[:most], cloud.rgb[:most]
+    place = xyz @ matrix.T
+    column = np.floor(place[:, 0] + np.float32(0.5 * width)).astype(np.int32)
+    row = np.floor(place[:, 1] + np.float32(0.5 * height)).astype(np.int32)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    flat = row[inside] * width + column[inside]
+    colors = rgb[inside]
+    sums = np.stack(
+        [np.bincount(flat, colors[:, channel], width * height) for channel in range(3)], axis=-1
+    )
+    count = np.bincount(flat, minlength=width * height).astype(np.float32)
+    image = np.concatenate([sums.astype(np.float32), count[:, None]], axis=1)
+    image = image.reshape(height, width, 4)
+    if fine:
+        image = gaussian_filter(image, (_SOFT_PX, _SOFT_PX, 0), truncate=3.0)
+    weight = image[..., 3]
+    filled = weight[weight > 0.05]
+    white = max(float(np.quantile(filled, _BRIGHTEST)), 0.3) if filled.size else 1.0
+    shade = np.sqrt(np.clip(weight / white, 0.0, 1.0)) / np.maximum(weight, 1e-6)
+    pixels: Pixels = np.clip(image[..., :3] * shade[..., None], 0, 255).astype(np.uint8)
+    return pixels
+
+
+def box_edges(cloud: Cloud, camera: Camera) -> NDArray[np.float32]:
+    """Return (12, 2, 2): the edges of the box around the points, in px from the middle."""
+    reach = np.abs(cloud.xyz_nm).max(axis=0) if len(cloud.xyz_nm) else np.ones(3, np.float32)
+    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * reach
+    flat = (corners.astype(np.float32) @ rotation(camera)[:2].T) / camera.pixel_size_nm
+    pairs = [(a, a | bit) for bit in (4, 2, 1) for a in range(8) if not a & bit]
+    return np.asarray([[flat[a], flat[b]] for a, b in pairs], np.float32)

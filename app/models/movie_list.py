@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 _LATER_PART = re.compile(r"(?P<stem>.*MMStack.*)_[1-9]\d*(?P<suffix>\.ome\.tiff?)", re.IGNORECASE)
+_LONGEST_NAME = 20
 
 Region = tuple[int, int, int, int]
 Frames = tuple[int, int]
@@ -124,8 +125,12 @@ def size_warning(sizes: dict[str, tuple[int, int]]) -> str:
     """Say that movies differ in size; ``sizes`` is name -> (width, height) of those opened."""
     if len(set(sizes.values())) < 2:
         return ""
-    words = ", ".join(f"{name} {w} × {h} px" for name, (w, h) in list(sizes.items())[:4])
+    words = ", ".join(f"{_short(name)} {w} × {h} px" for name, (w, h) in list(sizes.items())[:4])
     return (
         f"The movies differ in size ({words}). That is fine if the camera is the same; per-pixel "
         "camera maps and regions fit only one of them."
     )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:8]}…{name[-8:]}"

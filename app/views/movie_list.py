@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -64,6 +64,9 @@ class MovieList(QWidget):
         self._list.setToolTip("The movies of this project; the chosen one is shown.")
         self._list.setMinimumHeight(70)
         self._list.setUniformItemSizes(True)
+        self._list.setSpacing(1)
+        self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+        self._list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._warning = named(QLabel(), "movie-size-warning")
         self._warning.setWordWrap(True)
         self._warning.hide()

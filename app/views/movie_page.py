@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -35,6 +36,7 @@ from app.views.page import Page
 
 __all__ = ["MoviePage"]
 
+_LEFT_PX = 340
 _INVITATION = (
     "<p style='font-size:x-large'>Drop a movie here</p>"
     "<p>TIFF, BigTIFF, OME-TIFF, ImageJ stack, Micro-Manager or NDTiff folder, a folder of single "
@@ -115,22 +117,24 @@ class MoviePage(Page):
         return box
 
     def _content(self) -> QWidget:
-        card = QGroupBox("What the file says")
-        card.setLayout(self._facts)
+        self._facts_card = QGroupBox("What the file says")
+        self._facts_card.setLayout(self._facts)
+        self._facts_card.hide()
         left = QWidget()
         column = QVBoxLayout(left)
         column.setContentsMargins(0, 0, 6, 0)
         self.movies.setMaximumHeight(210)
         column.addWidget(self.movies)
         column.addWidget(self.part)
-        column.addWidget(card)
+        column.addWidget(self._facts_card)
         column.addStretch()
         scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        left.setMaximumWidth(_LEFT_PX - 16)  # a long name must not push the numbers out of sight
         scroll.setWidget(left)
-        scroll.setFixedWidth(330)
+        scroll.setFixedWidth(_LEFT_PX)
         scanning = QHBoxLayout()
         scanning.addWidget(self._scan_text, 1)
         for part in (self._progress, self._cancel, self._scan):
@@ -154,6 +158,7 @@ class MoviePage(Page):
 
     def show_facts(self, facts: Sequence[Fact], warnings: Sequence[str] = ()) -> None:
         """Fill the metadata card."""
+        self._facts_card.setVisible(bool(facts))
         while self._facts.rowCount():
             self._facts.removeRow(0)
         for warning in warnings:
@@ -165,6 +170,7 @@ class MoviePage(Page):
             value = QLabel(text)
             value.setTextFormat(Qt.TextFormat.RichText)
             value.setWordWrap(True)
+            value.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
             value.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
             value.setToolTip(fact.tip)
             name = QLabel(fact.name)

@@ -56,6 +56,8 @@ class _Chart(QWidget):
         self._plot = pg.PlotWidget(parent=self)
         self._item = self._plot.getPlotItem()
         self._item.setMenuEnabled(False)
+        # Made without a parent, it would stay behind as a window of its own.
+        self._item.ctrlMenu.setParent(self._plot)
         self._item.hideButtons()
         self._item.showGrid(x=True, y=True, alpha=0.15)
         for side in ("bottom", "left"):

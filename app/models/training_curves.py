@@ -58,7 +58,13 @@ class TrainingCurves:
         return curves
 
     def add(self, step: int, values: Mapping[str, float]) -> bool:
-        """Take one report; say whether it was a validation."""
+        """Take one report; say whether it was a validation.
+
+        What was known of later steps is dropped: a resumed run goes back to its last checkpoint.
+        """
+        for known in (self._steps, self._validations):
+            for later in [s for s in known if s > step]:
+                del known[later]
         is_validation = _VALIDATION in values
         target = self._validations if is_validation else self._steps
         target[step] = dict(values)
@@ -78,6 +84,11 @@ class TrainingCurves:
     def last_validation(self) -> Mapping[str, float]:
         """The newest scores; empty before the first validation."""
         return self._validations[max(self._validations)] if self._validations else {}
+
+    @property
+    def best_validation(self) -> Mapping[str, float]:
+        """The scores of the model that is kept; empty before the first validation."""
+        return max(self._validations.values(), key=_score, default={})
 
     def curve(self, name: str) -> Curve:
         """Return one metric; NaN where a report has none."""
@@ -101,3 +112,11 @@ class TrainingCurves:
         inside = np.interp(wanted, np.r_[0.0, at], np.r_[0.0, minutes])
         # Behind the last report and before the next one, the speed is the average so far.
         return np.where(wanted > at[-1], wanted * minutes[-1] / max(at[-1], 1.0), inside)
+
+
+def _score(values: Mapping[str, float]) -> float:
+    """Return what the engine chooses its best model by."""
+    score = values.get("efficiency_3d", values.get("efficiency_lateral", math.nan))
+    if not math.isfinite(score):
+        score = values.get("efficiency_lateral", math.nan)
+    return score if math.isfinite(score) else -math.inf

@@ -1,0 +1,252 @@
+"""The right side of the Train page: the course of a training, a sample frame, the verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QComboBox,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.models.job_state import JobState
+from app.models.training_curves import TrainingCurves
+from app.models.training_sample import TrainingSample
+from app.models.training_verdict import Verdict
+from app.views.form_fields import LightMark
+from app.views.frame_view import FrameView
+from app.views.job_panel import JobPanel
+from app.views.naming import named
+from app.views.train_curves import TrainCurves
+from app.views.train_runs import TrainRuns
+
+__all__ = ["TrainProgress"]
+
+_TILES = (
+    ("recall", "of the molecules found", "{:.0%}"),
+    ("precision", "of the found are true", "{:.0%}"),
+    ("rmse_lateral_nm", "error sideways", "{:.0f} nm"),
+    ("rmse_axial_nm", "error in height", "{:.0f} nm"),
+)
+_EMPTY = (
+    "Nothing trained yet.\n\nPress Start training: here you will see how many molecules the "
+    "network finds, how exactly, and what it makes of a simulated frame."
+)
+
+
+class TrainProgress(QWidget):
+    """Shows one run: job, curves, sample frame and verdict; and the list of all runs."""
+
+    resume_run_requested = Signal()
+    use_model_requested = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.job = JobPanel()
+        self.curves = TrainCurves()
+        self.runs = TrainRuns()
+        self.curves.addTab(self.runs, "Earlier trainings")
+        self.sample = _Sample()
+        self._verdict = _VerdictCard()
+        self._ended = named(QLabel(), "train-ended")
+        self._ended.setWordWrap(True)
+        self._resume = named(QPushButton("Go on with this training"), "train-resume-run")
+        self._resume.setToolTip("Goes on from the last state that was kept; nothing is repeated.")
+        self._use = named(QPushButton("Use its best model"), "train-use-model")
+        self._use.setToolTip("Localize with the best model of this training.")
+        self._resume.clicked.connect(self.resume_run_requested)
+        self._use.clicked.connect(self.use_model_requested)
+        self._stack = QStackedWidget()
+        empty = named(QLabel(_EMPTY), "train-empty")
+        empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        empty.setWordWrap(True)
+        empty.setProperty("muted", True)
+        self._stack.addWidget(empty)
+        self._stack.addWidget(self._dashboard())
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._stack)
+        self.show_metrics({})
+        self.show_verdict(None)
+        self.show_ended("", can_resume=False, can_use=False)
+
+    def show_nothing(self) -> None:
+        """Say that nothing was trained yet."""
+        self._stack.setCurrentIndex(0)
+
+    def show_job(self, state: JobState | None) -> None:
+        """Show a job's progress; None where the run is over."""
+        self._stack.setCurrentIndex(1)
+        self.job.setVisible(state is not None)
+        if state is not None:
+            self.job.show_state(state, can_pause=True, can_finish=True)
+
+    def show_curves(self, runs: Mapping[str, TrainingCurves]) -> None:
+        """Draw the curves of runs by name."""
+        self.curves.show_runs(runs)
+
+    def show_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Show the newest scores as large numbers."""
+        for (name, _, pattern), label in zip(_TILES, self._numbers, strict=True):
+            value = metrics.get(name)
+            known = isinstance(value, int | float) and math.isfinite(value)
+            label.setText(pattern.format(value) if known else "–")
+
+    def show_verdict(self, verdict: Verdict | None) -> None:
+        """Say how good the model is; None while that is open."""
+        self._verdict.show_verdict(verdict)
+
+    def show_ended(self, text: str, *, can_resume: bool, can_use: bool) -> None:
+        """Say how a run ended and what can be done with it."""
+        self._ended.setText(text)
+        self._resume.setVisible(can_resume)
+        self._use.setVisible(can_use)
+        self._ended_row.setVisible(bool(text) or can_resume or can_use)
+
+    def _dashboard(self) -> QWidget:
+        page = QWidget()
+        column = QVBoxLayout(page)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.job)
+        self._ended_row = QWidget()
+        row = QHBoxLayout(self._ended_row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._ended, 1)
+        row.addWidget(self._resume)
+        row.addWidget(self._use)
+        column.addWidget(self._ended_row)
+        column.addWidget(self.curves, 5)
+        lower = QHBoxLayout()
+        lower.addWidget(self.sample, 4)
+        facts = QVBoxLayout()
+        facts.addLayout(self._tiles())
+        facts.addWidget(self._verdict)
+        facts.addStretch()
+        lower.addLayout(facts, 5)
+        column.addLayout(lower, 4)
+        return page
+
+    def _tiles(self) -> QGridLayout:
+        grid = QGridLayout()
+        grid.setVerticalSpacing(0)
+        self._numbers: list[QLabel] = []
+        for i, (name, words, _) in enumerate(_TILES):
+            number = named(QLabel("–"), f"train-number-{name}")
+            font = number.font()
+            font.setPointSizeF(font.pointSizeF() * 1.5)
+            font.setBold(True)
+            number.setFont(font)
+            number.setAccessibleName(words)
+            caption = QLabel(words)
+            caption.setProperty("muted", True)
+            row, column = 2 * (i // 2), i % 2
+            grid.addWidget(number, row, column)
+            grid.addWidget(caption, row + 1, column)
+            self._numbers.append(number)
+        return grid
+
+
+class _VerdictCard(QFrame):
+    """A light, a headline, the reasons and what to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        named(self, "train-verdict")
+        self.setProperty("card", True)
+        self._mark = LightMark()
+        self._headline = named(QLabel(), "train-verdict-headline")
+        self._headline.setWordWrap(True)
+        font = self._headline.font()
+        font.setBold(True)
+        self._headline.setFont(font)
+        self._text = named(QLabel(), "train-verdict-text")
+        self._text.setWordWrap(True)
+        grid = QGridLayout(self)
+        grid.addWidget(self._mark, 0, 0, Qt.AlignmentFlag.AlignTop)
+        grid.addWidget(self._headline, 0, 1)
+        grid.addWidget(self._text, 1, 1)
+        grid.setColumnStretch(1, 1)
+
+    def show_verdict(self, verdict: Verdict | None) -> None:
+        """Show a verdict; None hides the card."""
+        self.setVisible(verdict is not None)
+        if verdict is None:
+            return
+        self._mark.show_level(verdict.level, verdict.headline)
+        self._headline.setText(verdict.headline)
+        self._text.setText("\n".join((*verdict.sentences, verdict.advice)).strip())
+
+
+class _Sample(QWidget):
+    """A simulated test frame: circles are true molecules, crosses what the network found."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sample: TrainingSample | None = None
+        self._frame = FrameView()
+        self._frame.setToolTip(
+            "A simulated test frame. Circles: where molecules truly are. Crosses: where the "
+            "network finds them, coloured by the quantity chosen below."
+        )
+        self._colour = named(QComboBox(), "train-sample-colour")
+        self._colour.addItem("height z (nm)", "z")
+        self._colour.addItem("stated sigma (nm)", "sigma")
+        self._colour.setAccessibleName("Colour of the crosses")
+        self._colour.currentIndexChanged.connect(self._draw)
+        self._hint = QLabel("A sample frame follows with the first test.")
+        self._hint.setProperty("muted", True)
+        self._hint.setWordWrap(True)
+        row = QHBoxLayout()
+        row.addWidget(QLabel("○ true   × found, colour:"))
+        row.addWidget(self._colour)
+        row.addStretch()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addWidget(self._frame, 1)
+        layout.addWidget(self._hint)
+        layout.addLayout(row)
+
+    def show_sample(self, sample: TrainingSample | None) -> None:
+        """Show a frame; None where there is none (yet)."""
+        self._sample = sample
+        self._hint.setVisible(sample is None)
+        self._draw()
+
+    def _draw(self) -> None:
+        sample = self._sample
+        self._frame.clear_points()
+        self._frame.set_frame(None if sample is None else sample.frame)
+        self._frame.set_scale_bar(None if sample is None else sample.pixel_size_nm)
+        if sample is None:
+            return
+        self._frame.set_points(
+            "true", sample.truth_x_px, sample.truth_y_px, symbol="o", size_px=15, color="#ffffff"
+        )
+        by_z = self._colour.currentData() == "z"
+        values = sample.z_nm if by_z else sample.sigma_nm
+        value_range = None
+        finite = sample.truth_z_nm[np.isfinite(sample.truth_z_nm)]
+        if by_z and finite.size:
+            # Of the truth, so that the colours stay while the network changes its mind.
+            value_range = (float(finite.min()), float(finite.max()))
+        self._frame.set_points(
+            "z (nm)" if by_z else "sigma (nm)",
+            sample.x_px,
+            sample.y_px,
+            symbol="x",
+            size_px=10,
+            values=values,
+            value_range=value_range,
+            colormap="turbo" if by_z else "viridis",
+        )

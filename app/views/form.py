@@ -317,9 +317,8 @@ class _Row:
         self.reset.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.reset.setAccessibleName(f"{spec.label}: back to the default")
         self.reset.setToolTip(f"Back to the default: {spec.words(spec.default)}")
-        policy = self.reset.sizePolicy()
-        policy.setRetainSizeWhenHidden(True)
-        self.reset.setSizePolicy(policy)
+        self.visible = True
+        self._keep_room_for_reset(True)
         self.message = _Message()
         self.message.setObjectName(f"message-{spec.name}")
         row = grid.rowCount()
@@ -335,13 +334,25 @@ class _Row:
             self.message.show_text("bad", text)
         else:
             self.message.show_text(self.advice_level, self.advice)
-        self.light.setVisible(not text and not self.advice)
+        self.light.setVisible(self.visible and not text and not self.advice)
+        if not self.visible:
+            self.message.hide()
         self.editor.set_describing(text or self.advice)
 
     def show_resettable(self, value: Any) -> None:
-        self.reset.setVisible(self.spec.default is not ... and value != self.spec.default)
+        other = self.spec.default is not ... and value != self.spec.default
+        self.reset.setVisible(self.visible and other)
 
     def set_visible(self, visible: bool) -> None:
+        if visible == self.visible:
+            return
+        self.visible = visible
+        self._keep_room_for_reset(visible)
         for widget in (self.label, self.editor, self.unit, self.light, self.reset):
             widget.setVisible(visible)
         self.message.setVisible(visible and bool(self.message.text))
+
+    def _keep_room_for_reset(self, on: bool) -> None:
+        policy = self.reset.sizePolicy()
+        policy.setRetainSizeWhenHidden(on)
+        self.reset.setSizePolicy(policy)

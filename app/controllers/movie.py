@@ -148,7 +148,8 @@ class MovieController(PageController):
             missing = entry.path in self._missing
             detail = "not found" if missing else "not opened yet"
             if info is not None and not missing:
-                detail = f"{info.size_text}, {info.n_frames:,} frames{_part_words(entry)}"
+                many = "frame" if info.n_frames == 1 else "frames"
+                detail = f"{info.size_text}, {info.n_frames:,} {many}{_part_words(entry)}"
             rows.append(MovieRow(Path(entry.path).name, detail, entry.path, missing))
         self.page.movies.set_rows(rows, self._current)
         sizes = {

@@ -223,10 +223,10 @@ def _noise_against(camera: CameraConfig, noise: DimPixelNoise) -> Light:
     more = "more" if ratio > 1 else "less"
     text = (
         f"The dim pixels of the movie have {more} noise than these values predict "
-        f"({ratio:.2g} × the variance)."
+        f"({ratio:.2g} × the expected variance)."
     )
     if isinstance(camera.e_per_adu, float) and noise.mean_photons > 0:
-        text += f" About {camera.e_per_adu / ratio:.2g} e-/ADU would fit if the offset is right."
+        text += f" About {camera.e_per_adu / ratio:.3g} e-/ADU would fit if the offset is right."
     if ratio > 1:
         text += " Many blinking molecules also add noise."
     else:

@@ -168,7 +168,7 @@ class CameraPage(Page):
         left.addWidget(self._note)
         left.addLayout(files)
         left.addWidget(self._proposal_card())
-        left.addWidget(self._accept, 0, Qt.AlignmentFlag.AlignLeft)
+        left.addWidget(self._draft_card())
         left.addWidget(self.form)
         left.addWidget(self._mirror)
         left.addWidget(self._maps_box())
@@ -195,6 +195,19 @@ class CameraPage(Page):
         layout.addWidget(self._from_file, 0, Qt.AlignmentFlag.AlignLeft)
         self._proposal_box.hide()
         return self._proposal_box
+
+    def _draft_card(self) -> QWidget:
+        words = named(
+            QLabel("No camera is set yet. The values below are a suggestion."),
+            "camera-draft-words",
+        )
+        words.setWordWrap(True)
+        self._draft_box = QWidget()
+        row = QHBoxLayout(self._draft_box)
+        row.setContentsMargins(0, 4, 0, 4)
+        row.addWidget(words, 1)
+        row.addWidget(self._accept)
+        return self._draft_box
 
     def _maps_box(self) -> QWidget:
         box = QGroupBox("Per-pixel maps (sCMOS, for experts)")
@@ -258,10 +271,16 @@ class CameraPage(Page):
         """Show values; ``draft`` says that the project has none yet."""
         self.form.set_value(config)
         emccd = config.kind == "emccd"
-        for field in ("em_gain", "spurious_charge_e", "em_mirrored"):
-            self.form.set_field_visible(field, emccd)
+        # A value that is impossible for this kind must be seen, or it could not be put right.
+        odd = {
+            "em_gain": config.em_gain != 1,
+            "spurious_charge_e": config.spurious_charge_e != 0,
+            "em_mirrored": config.em_mirrored,
+        }
+        for field, is_set in odd.items():
+            self.form.set_field_visible(field, emccd or is_set)
         self._mirror.setVisible(emccd)
-        self._accept.setVisible(draft)
+        self._draft_box.setVisible(draft)
         self._save.setEnabled(not draft)
         self._keep.setEnabled(not draft)
 

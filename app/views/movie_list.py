@@ -117,6 +117,8 @@ class MovieList(QWidget):
             item.setToolTip(row.tip)
             self._list.addItem(item)
         self._list.setCurrentRow(current if 0 <= current < len(rows) else -1)
+        if self._list.currentItem() is not None:
+            self._list.scrollToItem(self._list.currentItem())
         self._list.blockSignals(False)
         self._update_buttons()
 

@@ -39,9 +39,9 @@ __all__ = ["MoviePage"]
 _LEFT_PX = 340
 _INVITATION = (
     "<p style='font-size:x-large'>Drop a movie here</p>"
-    "<p>TIFF, BigTIFF, OME-TIFF, ImageJ stack, Micro-Manager or NDTiff folder, a folder of single "
-    "images, Picasso .raw with .yaml, .dax with .inf, or .npy.<br>"
-    "It stays where it is and is read frame by frame: size does not matter.</p>"
+    "<p>TIFF, BigTIFF, OME-TIFF, ImageJ stack, Micro-Manager or NDTiff folder,<br>"
+    "a folder of single images, Picasso .raw with .yaml, .dax with .inf, .npy.</p>"
+    "<p>It stays where it is and is read frame by frame: its size does not matter.</p>"
 )
 
 
@@ -94,8 +94,6 @@ class MoviePage(Page):
     def _invitation(self) -> QWidget:
         words = named(QLabel(_INVITATION), "movie-invitation")
         words.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        words.setWordWrap(True)
-        words.setMaximumWidth(640)
         files = named(QPushButton("Add files…"), "movie-first-files")
         folder = named(QPushButton("Add folder…"), "movie-first-folder")
         files.setToolTip("Choose one or several movie files.")

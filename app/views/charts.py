@@ -57,7 +57,8 @@ class _Chart(QWidget):
         self._item = self._plot.getPlotItem()
         self._item.setMenuEnabled(False)
         # Made without a parent, it would stay behind as a window of its own.
-        self._item.ctrlMenu.setParent(self._plot)
+        menu = self._item.ctrlMenu
+        menu.setParent(self._plot, menu.windowFlags())  # without its flags it would be shown
         self._item.hideButtons()
         self._item.showGrid(x=True, y=True, alpha=0.15)
         for side in ("bottom", "left"):

@@ -131,7 +131,12 @@ class _Chart(QWidget):
             axis.setLabel(label, color=text.name())
         if self._title:
             self._item.setTitle(self._title, color=text.name(), size="10pt")
+        shade = palette.color(QPalette.ColorRole.Base)
+        shade.setAlpha(190)
+        self._legend.setBrush(shade)
         self._legend.setLabelTextColor(text)
+        for _, label in self._legend.items:
+            label.setText(label.text, color=text)
         for series in self._series.values():
             self._paint(series)
 
@@ -386,7 +391,8 @@ class HistogramChart(_Chart):
         values = []
         for edit, end, old in zip(self._edits, (-math.inf, math.inf), self._cuts, strict=True):
             try:
-                values.append(float(edit.text()) if edit.text().strip() else end)
+                value = float(edit.text()) if edit.text().strip() else end
+                values.append(old if math.isnan(value) else value)
             except ValueError:
                 values.append(old)  # what cannot be read changes nothing; the number returns
         low, high = values

@@ -10,7 +10,7 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import ArrayLike, NDArray
 from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPalette
+from PySide6.QtGui import QColor, QFont, QKeyEvent, QMouseEvent, QPainter, QPainterPath, QPaintEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from app.views.naming import named
@@ -20,6 +20,21 @@ __all__ = ["FrameView", "Roi"]
 _SAMPLE = 65_536  # pixels from which the contrast is judged: enough for a quantile, and cheap
 _QUANTILES = (0.005, 0.998)
 _NICE = (1, 2, 5)
+
+
+def _strokes(*lines: tuple[float, float, float, float]) -> QPainterPath:
+    """Return lines as a symbol of width 1: thin, so that they hide nothing of the frame."""
+    path = QPainterPath()
+    for x1, y1, x2, y2 in lines:
+        path.moveTo(x1, y1)
+        path.lineTo(x2, y2)
+    return path
+
+
+_SYMBOLS = {
+    "x": _strokes((-0.5, -0.5, 0.5, 0.5), (-0.5, 0.5, 0.5, -0.5)),
+    "+": _strokes((-0.5, 0.0, 0.5, 0.0), (0.0, -0.5, 0.0, 0.5)),
+}
 Roi = tuple[int, int, int, int]
 
 
@@ -187,7 +202,7 @@ class FrameView(QWidget):
         """
         self.clear_points(name)
         x, y = np.asarray(x_px, dtype=float).ravel(), np.asarray(y_px, dtype=float).ravel()
-        item = pg.ScatterPlotItem(pxMode=True, symbol=symbol, brush=None)
+        item = pg.ScatterPlotItem(pxMode=True, symbol=_SYMBOLS.get(symbol, symbol), brush=None)
         bar = None
         pens: Any = pg.mkPen(color or "#FFB000", width=2)
         if values is not None and x.size:

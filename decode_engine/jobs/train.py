@@ -19,6 +19,7 @@ from decode_engine.io.checkpoints import read_latest_checkpoint, remove_checkpoi
 from decode_engine.io.history import HistoryWriter
 from decode_engine.io.locking import FileLock
 from decode_engine.io.models import ModelBundle, read_model, write_model
+from decode_engine.io.training_sample import TrainingSample, write_training_sample
 from decode_engine.jobs.context import JobContext
 from decode_engine.jobs.optics import read_optics
 from decode_engine.jobs.train_record import (
@@ -46,6 +47,7 @@ __all__ = ["run", "training_folder"]
 _BEST = "best.decode"
 _JOB = "job.json"
 _HISTORY = "history.jsonl"
+_SAMPLE = "sample.npz"
 
 
 def training_folder(out: Path) -> Path:
@@ -57,15 +59,20 @@ def run(spec: TrainSpec, context: JobContext) -> dict[str, Any]:
     """Train a network and write its bundle to ``spec.out``.
 
     The run folder ``<out>.training`` holds ``job.json`` (what was asked, from which files, with
-    which versions, where) and ``history.jsonl`` (all metrics), which stay; checkpoints, from
-    which ``spec.resume`` goes on after a kill or a cancel, until the training is finished; and
-    after a cancel or a divergence ``best.decode``, the best model until then.
+    which versions, where), ``history.jsonl`` (all metrics) and ``sample.npz`` (frames of the last
+    validation with truth and prediction, see `io.training_sample`; announced as a preview each
+    time), which stay; checkpoints, from which ``spec.resume`` goes on after a kill or a cancel,
+    until the training is finished; and after a cancel or a divergence ``best.decode``, the best
+    model until then.
+
+    A training that is asked to finish (`JobContext.finishing`) ends at its next step with its
+    best model, as if its budget had been used up.
 
     Returns
     -------
     dict
-        ``model`` (path), ``model_id``, ``steps``, ``elapsed_s``, ``best_step`` and the metrics
-        of the best validation.
+        ``model`` (path), ``model_id``, ``ended_by`` (``budget``, ``patience`` or ``request``),
+        ``steps``, ``elapsed_s``, ``best_step`` and the metrics of the best validation.
     """
     out = Path(spec.out)
     require_output(out, overwrite=spec.overwrite)
@@ -77,6 +84,7 @@ def run(spec: TrainSpec, context: JobContext) -> dict[str, Any]:
         context.stage("Preparing the simulation")
         with _worker_threads(spec, inputs.device) as workers:
             parts = _parts(spec, inputs, folder, workers)
+            parts = dataclasses.replace(parts, on_sample=_sample_writer(folder, context))
             _warn_of_other_scaling(inputs, parts, context)
             context.check()
             recorded = _with_history(context, HistoryWriter(folder / _HISTORY, step))
@@ -84,12 +92,22 @@ def run(spec: TrainSpec, context: JobContext) -> dict[str, Any]:
             if step == 0:
                 write_job_record(folder / _JOB, spec, inputs, parts.machine)
             _train(trainer, lambda: _bundle(spec, inputs, parts, trainer), recorded)
+        if trainer.progress.best_score is None:
+            context.log(
+                "The network finds no molecules yet; its latest state is kept. Train longer.",
+                "warning",
+            )
         bundle = _bundle(spec, inputs, parts, trainer)
         write_model(bundle, out, overwrite=spec.overwrite)
         context.artifact("model", str(out))
         remove_checkpoints(folder)
         (folder / _BEST).unlink(missing_ok=True)
-    return {"model": str(out), "model_id": bundle.model_id, **summary(trainer.progress)}
+    return {
+        "model": str(out),
+        "model_id": bundle.model_id,
+        "ended_by": trainer.ended_by,
+        **summary(trainer.progress),
+    }
 
 
 def _train(trainer: Trainer, bundle: Callable[[], ModelBundle], context: JobContext) -> None:
@@ -103,6 +121,15 @@ def _train(trainer: Trainer, bundle: Callable[[], ModelBundle], context: JobCont
             write_model(bundle(), best, overwrite=True)
             context.artifact("model", str(best))
         raise
+
+
+def _sample_writer(folder: Path, context: JobContext) -> Callable[[TrainingSample], None]:
+    def write(sample: TrainingSample) -> None:
+        path = folder / _SAMPLE
+        write_training_sample(path, sample)
+        context.preview(str(path), sample.frames.shape, sample.frames.dtype.name)
+
+    return write
 
 
 @contextmanager
@@ -153,7 +180,7 @@ def _unfinished_step(folder: Path, spec: TrainSpec, context: JobContext) -> int:
     if spec.resume:
         context.log("There is no checkpoint to go on from; the training starts anew.")
     remove_checkpoints(folder)
-    for name in (_JOB, _HISTORY, _BEST):
+    for name in (_JOB, _HISTORY, _SAMPLE, _BEST):
         (folder / name).unlink(missing_ok=True)
     return 0
 

@@ -20,8 +20,10 @@ from decode_engine.errors import (
     DivergedError,
     InputError,
     MismatchError,
+    RunError,
 )
 from decode_engine.io.checkpoints import Checkpoint, read_latest_checkpoint, write_checkpoint
+from decode_engine.io.training_sample import TrainingSample
 from decode_engine.network.base import LocalizationNetwork
 from decode_engine.network.device import autocast_dtype
 from decode_engine.network.scaling import NetworkScaling
@@ -43,7 +45,10 @@ __all__ = ["Trainer", "TrainingContext", "TrainingParts"]
 _VALIDATIONS_PER_RUN = 20
 _SKIPS_BEFORE_ROLLBACK = 5
 _MAX_ROLLBACKS = 4
-_METRIC_EVERY_S = 5.0
+# Reports follow each other by this, or by a share of the time so far: the curve of a short run
+# has points, that of a long one stays small.
+_METRIC_EVERY_S = 1.0
+_METRIC_EVERY_SHARE = 1 / 500
 _CHECKSUM_LENGTH = 64
 
 
@@ -53,6 +58,11 @@ class TrainingContext(Protocol):
     @property
     def clock(self) -> Callable[[], float]:
         """Seconds from any start, never going back."""
+        ...
+
+    @property
+    def finishing(self) -> bool:
+        """Whether the run should end now and keep its best weights."""
         ...
 
     def check(self) -> None:
@@ -92,6 +102,8 @@ class TrainingParts:
         run of other ones is not resumed.
     machine : mapping
         What changes rounding (threads, versions, ...); resuming with other ones is warned about.
+    on_sample : callable
+        Takes some frames of each validation with truth and prediction.
     """
 
     network: LocalizationNetwork
@@ -103,6 +115,7 @@ class TrainingParts:
     cpu_clock: Callable[[], float] = time.process_time
     inputs: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
+    on_sample: Callable[[TrainingSample], None] | None = None
 
 
 class Trainer:
@@ -168,11 +181,14 @@ class Trainer:
         self.progress = Progress()
         self.best = weights(self._average.network, "best")
         self._last_checkpoint_s = self._last_metric_s = context.clock()
+        self._waited_s = 0.0
         if resume:
             self._restore()
 
     def run(self) -> Progress:
-        """Train until the budget is used up or patience is lost.
+        """Train until the budget is used up, patience is lost, or an early end is asked for.
+
+        The last step is always validated, so that the best weights are the best of the run.
 
         Raises
         ------
@@ -180,6 +196,8 @@ class Trainer:
             After writing a checkpoint.
         DivergedError
             When the loss could not be kept finite.
+        RunError
+            When it should end early but has not made a step.
         """
         try:
             if self._validation_due():  # a cancel came in the middle of it
@@ -190,6 +208,7 @@ class Trainer:
                 if self._validation_due():
                     self._timed(self._validate)
                 self._report()
+            self._require_a_step()
             if self._validated_step() != self.progress.step:
                 self._validate()
         except CancelledError:
@@ -238,16 +257,37 @@ class Trainer:
         self.progress = Progress.from_dict(record["progress"])
 
     def _finished(self) -> bool:
+        return bool(self.ended_by)
+
+    @property
+    def ended_by(self) -> str:
+        """What ends the run, if anything: ``budget``, ``patience`` or ``request``."""
         progress, patience = self.progress, self._config.patience
+        if self._budget.fraction(progress.step, progress.elapsed_s) >= 1.0:
+            return "budget"
         if patience is not None and progress.validations_without_gain >= patience:
-            return True
-        return self._budget.fraction(progress.step, progress.elapsed_s) >= 1.0
+            return "patience"
+        return "request" if self._context.finishing else ""
+
+    def _require_a_step(self) -> None:
+        if self.progress.step == 0:
+            raise RunError(
+                "The training was asked to finish before its first step: there is no model yet.",
+                hint="Start it again and let it train for at least some minutes.",
+            )
 
     def _timed(self, action: Callable[[], None]) -> None:
         began, cpu_began = self._context.clock(), self._parts.cpu_clock()
+        self._waited_s = 0.0
         action()
-        self.progress.elapsed_s += self._context.clock() - began
+        self.progress.elapsed_s += self._context.clock() - began - self._waited_s
         self.progress.cpu_s += self._parts.cpu_clock() - cpu_began
+
+    def _check(self) -> None:
+        """Check inside of something that is timed: a pause is no working time."""
+        began = self._context.clock()
+        self._context.check()
+        self._waited_s += self._context.clock() - began
 
     def _step(self) -> None:
         """Draw a batch and update the weights, unless loss or gradient is not finite."""
@@ -320,17 +360,23 @@ class Trainer:
         return int(history[-1]["step"]) if history else 0
 
     def _validate(self) -> None:
-        result = self._parts.validator.validate(self._average.network, self._context.check)
+        result = self._parts.validator.validate(self._average.network, self._check)
         progress = self.progress
         progress.validations += 1
         times = {"elapsed_s": progress.elapsed_s, "cpu_s": progress.cpu_s}
         progress.history.append({"step": float(progress.step), **times, **result.metrics})
-        self._context.metric(progress.step, result.metrics)
+        self._context.metric(progress.step, {**result.metrics, "elapsed_s": progress.elapsed_s})
+        self._show(result)
         was_good = any(e["validation_loss"] < self.blind_loss for e in progress.history)
         if not math.isfinite(result.loss) or (was_good and result.loss > self.blind_loss):
             self._roll_back(f"the validation loss is {result.loss:.4g}")
         else:
             self._keep_if_best(result)
+
+    def _show(self, result: ValidationResult) -> None:
+        parts = self._parts
+        if parts.on_sample is not None and result.estimate is not None:
+            parts.on_sample(parts.validator.sample(result.estimate, self.progress.step))
 
     def _keep_if_best(self, result: ValidationResult) -> None:
         progress = self.progress
@@ -345,15 +391,16 @@ class Trainer:
             progress.validations_without_gain += 1
 
     def _emit_step(self, loss: float, norm: float) -> None:
-        now = self._context.clock()
-        if now - self._last_metric_s < _METRIC_EVERY_S:
+        now, progress = self._context.clock(), self.progress
+        every_s = max(_METRIC_EVERY_S, _METRIC_EVERY_SHARE * progress.elapsed_s)
+        if now - self._last_metric_s < every_s:
             return
         self._last_metric_s = now
-        progress = self.progress
         values = {
             "loss": loss,
             "gradient_norm": norm,
             "learning_rate": self._optimizer.param_groups[0]["lr"],
+            "elapsed_s": progress.elapsed_s,
         }
         if progress.elapsed_s > 0:
             samples = progress.step * self._config.batch_size

@@ -16,6 +16,7 @@ from decode_engine.analysis.metrics import Evaluation, Judgement, judge, rmse_ov
 from decode_engine.contract.configs import EvaluateConfig, TrainingConfig
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.localizations import Emitters, Localizations
+from decode_engine.io.training_sample import TrainingSample
 from decode_engine.network.base import LocalizationNetwork
 from decode_engine.network.loss import LossTargets, network_loss
 from decode_engine.network.output import NetworkOutput
@@ -34,6 +35,8 @@ __all__ = ["PeakExtractor", "ValidationResult", "Validator"]
 
 _CHUNK = 32  # frames at a time: bounds the memory, not the result
 _PROBABILITY_THRESHOLD = 0.5
+_SAMPLE_FRAMES = 4  # enough to look at, small enough to be written at each validation
+_OF_FOUND = ("probability", "sigma_x_nm", "sigma_y_nm", "sigma_z_nm")
 _REPORTED = (
     "jaccard",
     "precision",
@@ -72,12 +75,15 @@ class ValidationResult:
         What the best model is chosen by: efficiency_3d, in 2D efficiency_lateral; minus
         infinity while nothing is found.
     metrics : dict
-        Numbers in physical units by name, the loss among them.
+        Numbers in physical units by name, the loss among them; see `contract.metrics`.
+    estimate : Localizations or None
+        What was found in all frames.
     """
 
     loss: float
     score: float
     metrics: dict[str, float]
+    estimate: Localizations | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +176,39 @@ class Validator:
         metrics = {"validation_loss": loss}
         metrics |= {name: float(getattr(evaluation, name)) for name in _REPORTED}
         metrics |= self._bound_ratios(estimate, judgement)
-        return ValidationResult(loss=loss, score=_score(evaluation), metrics=metrics)
+        return ValidationResult(
+            loss=loss, score=_score(evaluation), metrics=metrics, estimate=estimate
+        )
+
+    def sample(self, estimate: Localizations, step: int) -> TrainingSample:
+        """Return the first frames with their truth and what was found in them."""
+        frames = self._batches[0].frames[:_SAMPLE_FRAMES]
+        middle = frames[:, frames.shape[1] // 2].float().cpu().numpy()
+        shown = self._truth.frame < len(middle)
+        if self._config.label_min_photons > 0:
+            shown &= self._truth.photons >= self._config.label_min_photons
+        truth = self._truth.take(shown)
+        found = estimate.take(estimate.frame < len(middle))
+        return TrainingSample(
+            step=step,
+            pixel_size_nm=(self._camera.pixel_size_x_nm, self._camera.pixel_size_y_nm),
+            frames=middle,
+            truth_frame=truth.frame.astype(np.int64),
+            truth=self._positions(truth),
+            found_frame=found.frame.astype(np.int64),
+            found={
+                **self._positions(found),
+                **{name: _column(found, name) for name in _OF_FOUND},
+            },
+        )
+
+    def _positions(self, table: Emitters | Localizations) -> dict[str, NDArray[np.float32]]:
+        return {
+            "x_px": (table.x_nm / self._camera.pixel_size_x_nm).astype(np.float32),
+            "y_px": (table.y_nm / self._camera.pixel_size_y_nm).astype(np.float32),
+            "z_nm": table.z_nm.astype(np.float32),
+            "photons": table.photons.astype(np.float32),
+        }
 
     def _scaled(self, batch: TrainingBatch) -> NetworkBatch:
         return to_network_units(batch, self._scaling, self._config.label_min_photons)
@@ -243,6 +281,12 @@ class Validator:
             ratios[f"rmse_over_crlb_{axis}"] = ratio.rms
             ratios[f"rmse_over_crlb_robust_{axis}"] = ratio.robust
         return ratios
+
+
+def _column(table: Localizations, name: str) -> NDArray[np.float32]:
+    values = getattr(table, name)
+    missing = np.full(len(table), np.nan) if values is None else values
+    return np.asarray(missing, np.float32)
 
 
 def _mean(values: Tensor) -> Tensor:

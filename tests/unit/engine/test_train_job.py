@@ -16,14 +16,29 @@ import scipy.io
 import torch
 
 from decode_engine.contract.configs import SimulationConfig
-from decode_engine.contract.messages import ArtifactEvent, EventBody, LogEvent, MetricEvent
+from decode_engine.contract.messages import (
+    ArtifactEvent,
+    EventBody,
+    LogEvent,
+    MetricEvent,
+    PreviewEvent,
+    ProgressEvent,
+)
+from decode_engine.contract.metrics import METRICS
 from decode_engine.domain.calibration import GaussianPsf
-from decode_engine.errors import CancelledError, DivergedError, MismatchError, OutputError
+from decode_engine.errors import (
+    CancelledError,
+    DivergedError,
+    MismatchError,
+    OutputError,
+    RunError,
+)
 from decode_engine.io.calibrations import read_calibration, write_calibration
 from decode_engine.io.cameras import write_camera
 from decode_engine.io.history import read_history
 from decode_engine.io.locking import FileLock
 from decode_engine.io.models import read_model
+from decode_engine.io.training_sample import read_training_sample
 from decode_engine.jobs import train
 from decode_engine.jobs.context import JobContext
 from decode_engine.jobs.train_record import TrainInputs, training_record
@@ -116,7 +131,11 @@ def test_model_and_run_folder_say_how_it_was_made(folder: Path) -> None:
     assert record["elapsed_s"] > 0
 
     run_folder = train.training_folder(folder / "model.decode")
-    assert sorted(p.name for p in run_folder.iterdir()) == ["history.jsonl", "job.json"]
+    assert sorted(p.name for p in run_folder.iterdir()) == [
+        "history.jsonl",
+        "job.json",
+        "sample.npz",
+    ]
     job = json.loads((run_folder / "job.json").read_text())
     assert job["spec"] == spec.model_dump(mode="json")
     assert job["seed"] == 0
@@ -297,7 +316,7 @@ def test_five_in_a_row_roll_back_with_half_the_rate(
     record = read_model(folder / "model.decode").training_record
     assert (record["step"], record["skipped"], record["rollbacks"]) == (9, 5, 1)
     assert record["rate_scale"] == 0.5
-    (warning,) = (e.text for e in events.of(LogEvent) if e.level == "warning")
+    (warning,) = (e.text for e in events.of(LogEvent) if "diverged" in e.text)
     assert "0.5 of the learning rate" in warning
 
 
@@ -329,3 +348,83 @@ def test_a_warm_start_says_which_ranges_the_parent_had(folder: Path) -> None:
     assert len(said) == 1
     assert "photon_max (" in said[0]
     assert not any("other ranges" in e.text for e in same.of(LogEvent))
+
+
+def test_a_training_that_is_asked_to_finish_writes_its_best_model(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best of three validations, not the last state, is the result; nothing else is left."""
+    script(monkeypatch, [0.3, 0.5, 0.4])
+    events = Events()
+
+    def emit(event: EventBody) -> None:
+        events.seen.append(event)
+        if isinstance(event, MetricEvent) and event.step == 4 and "jaccard" in event.values:
+            events.context.cancel.finish()
+
+    events.context.emit = emit
+    spec = train_spec(folder, steps=1000, validate_every_steps=2)
+    summary = train.run(spec, events.context)
+    assert (summary["steps"], summary["best_step"], summary["ended_by"]) == (4, 4, "request")
+    bundle = read_model(Path(spec.out))
+    assert bundle.model_id == summary["model_id"]
+    run_folder = train.training_folder(Path(spec.out))
+    assert "best.decode" not in {p.name for p in run_folder.iterdir()}
+    assert not list(run_folder.glob("*.safetensors"))
+
+
+def test_finishing_between_validations_validates_once_more(folder: Path) -> None:
+    events = Events()
+    events.context.max_rate_hz = math.inf
+
+    def emit(event: EventBody) -> None:
+        events.seen.append(event)
+        if isinstance(event, ProgressEvent) and event.done >= 3:
+            events.context.cancel.finish()
+
+    events.context.emit = emit
+    summary = train.run(train_spec(folder, steps=1000, validate_every_steps=500), events.context)
+    assert (summary["steps"], summary["best_step"]) == (3, 3)
+    assert [e.step for e in events.of(MetricEvent) if "jaccard" in e.values] == [3]
+
+
+def test_finishing_before_the_first_step_says_that_there_is_no_model(folder: Path) -> None:
+    events = Events()
+    events.context.cancel.finish()
+    with pytest.raises(RunError, match="before its first step"):
+        train.run(train_spec(folder), events.context)
+    assert not (folder / "model.decode").exists()
+
+
+def test_each_validation_shows_frames_with_truth_and_prediction(folder: Path) -> None:
+    events = Events()
+    spec = train_spec(folder, steps=4, validate_every_steps=2, label_min_photons=500.0)
+    train.run(spec, events.context)
+    shown = events.of(PreviewEvent)
+    path = train.training_folder(Path(spec.out)) / "sample.npz"
+    assert [e.path for e in shown] == [str(path)] * 2
+    sample = read_training_sample(path)
+    assert sample.step == 4
+    assert sample.frames.shape == (4, 16, 16) == shown[-1].shape
+    assert sample.pixel_size_nm == (100.0, 110.0)
+    assert set(sample.truth_frame.tolist()) <= {0, 1, 2, 3}
+    assert len(sample.truth_frame) > 0
+    assert (sample.truth["photons"] >= 500.0).all()
+    for index, frame in enumerate(sample.frames):
+        truth = sample.truth_of(index)
+        inside = (abs(truth["x_px"] - 7.5) < 6) & (abs(truth["y_px"] - 7.5) < 6)
+        bright = inside & (truth["photons"] > 3000) & (abs(truth["z_nm"]) < 300)
+        rows = np.rint(truth["y_px"][bright]).astype(int)
+        columns = np.rint(truth["x_px"][bright]).astype(int)
+        # Where a bright molecule is, its frame is brighter than usual.
+        assert (frame[rows, columns] > np.median(frame)).all()
+
+
+def test_every_number_that_a_training_reports_is_explained(folder: Path) -> None:
+    events = Events()
+    ticks = iter(range(10**6))
+    events.context.clock = lambda: float(next(ticks))
+    train.run(train_spec(folder, steps=4), events.context)
+    reported = {name for e in events.of(MetricEvent) for name in e.values}
+    assert {"loss", "learning_rate", "samples_per_s", "jaccard", "elapsed_s"} <= reported
+    assert reported <= set(METRICS)

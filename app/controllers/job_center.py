@@ -178,20 +178,17 @@ class JobCenter(QObject):
 
     def finish(self, job_id: str) -> None:
         """Let a training stop now and keep its best model as its result."""
-        if (client := self._runs.client(job_id)) is not None:
+        if self._runs.tell(job_id, lambda client: client.finish(job_id)):
             self._request(job_id, "finish")
-            client.finish(job_id)
 
     def pause(self, job_id: str) -> None:
         """Let a job wait."""
-        if (client := self._runs.client(job_id)) is not None:
+        if self._runs.tell(job_id, lambda client: client.pause(job_id)):
             self._request(job_id, "pause")
-            client.pause(job_id)
 
     def resume(self, job_id: str) -> None:
         """Let a paused job go on."""
-        if (client := self._runs.client(job_id)) is not None:
-            client.resume(job_id)
+        self._runs.tell(job_id, lambda client: client.resume(job_id))
 
     def shutdown(self, policy: Literal["keep", "kill"] = "keep") -> None:
         """Stop everything; `all_closed` follows, at once if nothing runs.

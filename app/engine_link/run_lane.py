@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QObject, Signal
 
 from app.engine_link.client import EngineClient
@@ -68,9 +70,19 @@ class RunLane(QObject):
         self._queue[job_id] = spec
         self._pump()
 
-    def client(self, job_id: str) -> EngineClient | None:
-        """Return the engine of a running job."""
-        return self._clients.get(job_id)
+    def tell(self, job_id: str, say: Callable[[EngineClient], None]) -> bool:
+        """Speak to the engine of a running job; return whether there is one.
+
+        An engine that is still starting hears it right behind its job.
+        """
+        client = self._clients.get(job_id)
+        if client is None:
+            return False
+        if client.is_ready:
+            say(client)
+        else:
+            client.hello.connect(lambda _hello: say(client))  # after the one that submits
+        return True
 
     def cancel(self, job_id: str) -> None:
         """Stop a job, or take it out of the queue."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import platform
 import sys
 import tempfile
 from pathlib import Path
@@ -34,6 +36,9 @@ def run(project: Path | None = None, *, example: bool = False) -> int:
     log.install()
     write_to_file(data / "decode-desktop.log")
     install_qt_handler()
+    logging.getLogger(__name__).info(
+        "Decode Desktop %s on Python %s", decode_engine.__version__, platform.python_version()
+    )
     mark = SessionMark(data)
     crashed = mark.begin()
     context = make_context(SettingsStore(config / "settings.json"), data)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QTimer
 
-from app.controllers.page_controller import AppContext
+from app.controllers.page_controller import AppContext, PageController
 from app.controllers.start import StartController
 from app.engine_link.path_mapping import PathMap
 from app.models.steps import Step
@@ -18,6 +19,7 @@ from app.shell.diagnostics import Diagnostics
 from app.shell.drop import DropTarget
 from app.shell.logs import LogBuffer
 from app.shell.main_window import MainWindow
+from app.shell.pages import make_controller
 from app.shell.question_card import Choice
 from app.shell.status import Status
 from app.shell.theme import Theme
@@ -36,12 +38,20 @@ class Desktop(QObject):
     log : LogBuffer
     log_folder : Path or None
         Where the log files are.
+    make : callable
+        Makes the controllers with their pages.
     """
 
     def __init__(
-        self, context: AppContext, theme: Theme, log: LogBuffer, log_folder: Path | None = None
+        self,
+        context: AppContext,
+        theme: Theme,
+        log: LogBuffer,
+        log_folder: Path | None = None,
+        *,
+        make: Callable[[Step, AppContext], PageController] = make_controller,
     ) -> None:
-        self.window = MainWindow(context)
+        self.window = MainWindow(context, make)
         super().__init__(self.window)
         self.context = context
         self._log = log

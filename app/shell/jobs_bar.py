@@ -55,6 +55,7 @@ class JobsBar(QStatusBar):
         super().__init__(parent)
         self.setObjectName("status-bar")
         self.setSizeGripEnabled(False)
+        self.setContentsMargins(10, 0, 10, 0)
         self._buttons = [named(QToolButton(), f"status-job-{i}") for i in range(_SHOWN)]
         self._steps: list[Step] = [Step.START] * _SHOWN
         for number, button in enumerate(self._buttons):

@@ -155,7 +155,7 @@ class MainWindow(QMainWindow):
         column.addWidget(self._navigation)
         self._splitter = QSplitter(Qt.Orientation.Horizontal)
         self._splitter.setObjectName("splitter")
-        self._splitter.setHandleWidth(3)
+        self._splitter.setHandleWidth(1)
         for widget in (self.sidebar, middle, self._help):
             self._splitter.addWidget(widget)
         self._splitter.setCollapsible(0, False)

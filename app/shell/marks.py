@@ -7,7 +7,7 @@ from PySide6.QtGui import QColor, QPainter, QPainterPath, QPen
 
 from app.models.steps import StepStatus
 
-__all__ = ["draw_mark"]
+__all__ = ["draw_house", "draw_mark"]
 
 
 def draw_mark(
@@ -37,6 +37,21 @@ def draw_mark(
         _draw_exclamation(painter, box, color)
     else:
         _draw_arrow(painter, ring, color)
+    painter.restore()
+
+
+def draw_house(painter: QPainter, box: QRectF, color: QColor) -> None:
+    """Draw the mark of the first page, which has no status."""
+    painter.save()
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(QPen(color, box.width() / 9, Qt.PenStyle.SolidLine, Qt.PenCapStyle.RoundCap))
+    path = QPainterPath(_point(box, 0.02, 0.52))
+    for x, y in ((0.5, 0.08), (0.98, 0.52)):
+        path.lineTo(_point(box, x, y))
+    path.moveTo(_point(box, 0.18, 0.45))
+    for x, y in ((0.18, 0.94), (0.82, 0.94), (0.82, 0.45)):
+        path.lineTo(_point(box, x, y))
+    painter.drawPath(path)
     painter.restore()
 
 

@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.models.steps import STEP_INFO, Step, StepState, StepStatus
-from app.shell.marks import draw_mark
+from app.shell.marks import draw_house, draw_mark
 from app.shell.theme import status_color
 
 __all__ = ["Sidebar"]
@@ -136,8 +136,10 @@ class _StepDelegate(QStyledItemDelegate):
             painter.drawRoundedRect(row, 6, 6)
         text = QPalette.ColorRole.HighlightedText if chosen else QPalette.ColorRole.WindowText
         color = palette.color(text)
-        if step is not Step.START:
-            box = QRectF(row.left() + 10, row.center().y() - _MARK_PX / 2, _MARK_PX, _MARK_PX)
+        box = QRectF(row.left() + 10, row.center().y() - _MARK_PX / 2, _MARK_PX, _MARK_PX)
+        if step is Step.START:
+            draw_house(painter, box, color)
+        else:
             mark = color if chosen else status_color(state.status, palette)
             draw_mark(painter, box, state.status, mark, self.turn)
         painter.setPen(color)

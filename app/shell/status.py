@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from PySide6.QtCore import QObject
 
 from app.controllers.page_controller import AppContext
@@ -11,6 +13,7 @@ from app.shell.jobs_bar import JobLine, JobsBar
 
 __all__ = ["Status"]
 
+_log = logging.getLogger(__name__)
 _DEVICE_WORDS = {"cpu": "Processor (CPU)", "mps": "Apple GPU"}
 
 
@@ -22,6 +25,7 @@ class Status(QObject):
         self._context = context
         self._bar = bar
         self.engine_problem: Problem | None = None
+        self._phases: dict[str, str] = {}
         jobs = context.jobs
         jobs.job_changed.connect(self._on_job)
         jobs.devices_changed.connect(self._on_devices)
@@ -29,7 +33,13 @@ class Status(QObject):
         context.session.project_changed.connect(self._show_jobs)
         self._show_jobs()
 
-    def _on_job(self, _job_id: str, _state: JobState) -> None:
+    def _on_job(self, job_id: str, state: JobState) -> None:
+        if self._phases.get(job_id) != state.phase:
+            self._phases[job_id] = state.phase
+            why = "" if state.failure is None else f": {state.failure.code} {state.failure.message}"
+            _log.info("job %s: %s%s", job_id, state.phase, why)
+            if state.failure is not None and state.failure.detail:
+                _log.info("job %s: %s", job_id, state.failure.detail)
         self._show_jobs()
 
     def _show_jobs(self) -> None:
@@ -65,6 +75,7 @@ class Status(QObject):
         self._on_engine(None)
 
     def _on_engine(self, problem: Problem | None) -> None:
+        _log.info("engine: %s", "ready" if problem is None else f"{problem.code} {problem.detail}")
         self.engine_problem = problem
         if problem is None:
             self._bar.show_engine("ready", f"Version {self._context.jobs.engine_version}")

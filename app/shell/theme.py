@@ -41,10 +41,11 @@ LIGHT = Colors(
     muted="#56606f", disabled="#8b93a0", accent="#0068a8", on_accent="#ffffff", link="#005c96",
     line="#c9ced6", attention="#b04a00", done="#00734f", stale="#8a5a00",
 )  # fmt: skip
+# Fusion draws outlines darker than the window; fields must be told by their lighter ground.
 DARK = Colors(
-    window="#1f2227", base="#17191d", alternate="#262a30", button="#2d3138", text="#e8eaee",
-    muted="#a9b1bd", disabled="#6f7783", accent="#56b4e9", on_accent="#0c1116", link="#7cc6f0",
-    line="#41474f", attention="#ff9d5c", done="#3ccb9a", stale="#e6b84a",
+    window="#1c1f23", base="#2a2f36", alternate="#24282e", button="#373d46", text="#e8eaee",
+    muted="#a9b1bd", disabled="#7d8591", accent="#56b4e9", on_accent="#0c1116", link="#7cc6f0",
+    line="#4d545e", attention="#ff9d5c", done="#3ccb9a", stale="#e6b84a",
 )  # fmt: skip
 
 _STYLE = """
@@ -54,10 +55,12 @@ QLabel#page-notice {{ background: {alternate}; border-left: 4px solid {stale};
 QFrame#problem-card {{ background: {base}; border: 1px solid {line};
     border-left: 4px solid {attention}; border-radius: 6px; }}
 QFrame[card="true"] {{ background: {base}; border: 1px solid {line}; border-radius: 8px; }}
-QListWidget#sidebar {{ background: {alternate}; border: none;
-    border-right: 1px solid {line}; outline: none; }}
-QWidget#help-panel {{ background: {alternate}; border-left: 1px solid {line}; }}
+QListWidget#sidebar {{ background: {alternate}; border: none; outline: none; }}
+QWidget#help-panel {{ background: {alternate}; }}
 QTextBrowser#help-text {{ background: transparent; border: none; }}
+QSplitter#splitter::handle {{ background: {line}; }}
+QStatusBar#status-bar {{ border-top: 1px solid {line}; }}
+QStatusBar#status-bar::item {{ border: none; }}
 QWidget#navigation {{ border-top: 1px solid {line}; }}
 QPushButton[primary="true"]:enabled {{ background: {accent}; color: {on_accent};
     border: 1px solid {accent}; border-radius: 4px; padding: 5px 16px; font-weight: 600; }}

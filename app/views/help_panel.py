@@ -45,4 +45,5 @@ class HelpPanel(QWidget):
     def show_text(self, markdown: str) -> None:
         """Show a text in Markdown, from its beginning."""
         self._text.setMarkdown(markdown)
+        self._text.document().setIndentWidth(14)
         self._text.verticalScrollBar().setValue(0)

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
+    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -108,7 +109,8 @@ class StartPage(Page):
         )
         hint.setWordWrap(True)
         hint.setProperty("muted", True)
-        self.body.addStretch()
+        self._filler = QWidget()
+        self.body.addWidget(self._filler, 1)
         self.body.addWidget(hint)
         self.show_recent(())
 
@@ -129,6 +131,7 @@ class StartPage(Page):
             self._recent.addItem(item)
         self._recent.setVisible(bool(projects))
         self._none.setVisible(not projects)
+        self._filler.setVisible(not projects)
 
     def show_example_busy(self, words: str) -> None:
         """Say how far the example is; an empty text lets it be started again."""
@@ -165,6 +168,7 @@ class StartPage(Page):
         for column, (title, text, name, step, button_text) in enumerate(_WAYS):
             card = QFrame()
             card.setProperty("card", True)
+            card.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
             words = QLabel(text)
             words.setWordWrap(True)
             words.setProperty("muted", True)
@@ -174,7 +178,9 @@ class StartPage(Page):
             inside = QVBoxLayout(card)
             inside.setContentsMargins(14, 12, 14, 12)
             inside.addWidget(_heading(title))
-            inside.addWidget(words, 1)
+            words.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+            words.setMinimumHeight(2 * words.fontMetrics().lineSpacing())
+            inside.addWidget(words)
             inside.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
             grid.addWidget(card, 0, column)
             grid.setColumnStretch(column, 1)

@@ -53,6 +53,7 @@ class TrainController(PageController):
         self._judgement: StartJudgement | None = None
         self._preparing = False
         self._phases: dict[str, str] = {}
+        self._told = ""  # run whose failure was shown
         self._course.loaded.connect(self._refresh)
         self._connect()
         self._refresh()
@@ -157,6 +158,7 @@ class TrainController(PageController):
             progress.show_ended("", can_resume=False, can_use=False)
             return
         progress.show_job(None)
+        self._tell_failure(run)
         in_use = self.context.session.settings.model
         model = model_of_run(run)
         progress.show_ended(
@@ -298,14 +300,27 @@ class TrainController(PageController):
             return
         if state.phase == "completed":
             self._use_model(job_id)
-        elif state.phase == "failed" and state.failure is not None:
-            self.page.show_problem(Problem.from_failure(state.failure, action=self._way_out(state)))
+        elif state.is_active:
+            self._told = ""
         self._refresh()
 
-    def _way_out(self, state: JobState) -> str:
-        if state.failure is not None and state.failure.code == "diverged":
-            return _HALVE
-        return _RESUME if self._can_resume(self._course.shown) else ""
+    def _tell_failure(self, run: RunRecord) -> None:
+        """Show why a run failed, once, also after the project was opened again."""
+        if run.state != "failed" or self._told == run.run_id:
+            return
+        self._told = run.run_id
+        failure = run.failure or {}
+        code = failure.get("code", "")
+        resumable = _RESUME if self._can_resume(run.run_id) else ""
+        self.page.show_problem(
+            Problem(
+                message=failure.get("message", "The training failed."),
+                hint=failure.get("hint", ""),
+                code=code,
+                detail=failure.get("detail", ""),
+                action=_HALVE if code == "diverged" else resumable,
+            )
+        )
 
     def _act(self, action: str) -> None:
         self.page.show_problem(None)

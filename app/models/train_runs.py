@@ -50,10 +50,9 @@ def ended_words(run: RunRecord, *, in_use: str | None) -> str:
         time = _duration(run)
         used = "Its model is in use." if _is_used(run, in_use) else "Another model is in use."
         return f"Training finished{f' after {time}' if time else ''}. {used}"
-    if run.state == "failed":
-        failure = run.failure or {}
-        return f"Failed: {failure.get('message', '')} {failure.get('hint', '')}".strip()
     kept = "Its best model so far is kept. " if has_model else ""
+    if run.state == "failed":
+        return f"This training failed. {kept}".strip()
     if run.state == "cancelled":
         return f"Stopped before its time. {kept}You can go on with it."
     if run.state == "interrupted":

@@ -47,10 +47,10 @@ def start_choices(runs: tuple[RunRecord, ...], current: str | None) -> tuple[Sta
     ]
     example = example_model()
     if example is not None:
-        choices.append(StartChoice("The model of the example (comes with the app)", example))
+        choices.append(StartChoice("Example model (built in)", example))
     if current is not None and all(choice.path != current for choice in choices):
         choices.append(StartChoice(f"File {Path(current).name}", current))
-    choices.append(StartChoice("Nothing (random weights; takes longest)", None))
+    choices.append(StartChoice("Nothing (random weights)", None))
     return tuple(choices)
 
 

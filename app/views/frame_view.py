@@ -5,21 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import cmap
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import ArrayLike, NDArray
 from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QKeyEvent, QMouseEvent, QPainter, QPainterPath, QPaintEvent, QPalette
+from PySide6.QtGui import (
+    QColor,
+    QKeyEvent,
+    QMouseEvent,
+    QPainterPath,
+)
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
+from app.views.frame_overlays import ColorBar, ScaleBar, lookup_table
 from app.views.naming import named
+from app.views.roi_tool import Roi, RoiTool
 
 __all__ = ["FrameView", "Roi"]
 
 _SAMPLE = 65_536  # pixels from which the contrast is judged: enough for a quantile, and cheap
 _QUANTILES = (0.005, 0.998)
-_NICE = (1, 2, 5)
 
 
 def _strokes(*lines: tuple[float, float, float, float]) -> QPainterPath:
@@ -35,21 +40,11 @@ _SYMBOLS = {
     "x": _strokes((-0.5, -0.5, 0.5, 0.5), (-0.5, 0.5, 0.5, -0.5)),
     "+": _strokes((-0.5, 0.0, 0.5, 0.0), (0.0, -0.5, 0.0, 0.5)),
 }
-Roi = tuple[int, int, int, int]
 
 
 class _Points(NamedTuple):
     item: Any
     bar: tuple[str, float, float] | None  # colour map and range of values, for the colour bar
-
-
-def lookup_table(name: str) -> NDArray[np.uint8]:
-    """Return 256 RGB colours of a named map; grey where there is no such map."""
-    try:
-        colors = cmap.Colormap(name).lut(256)
-    except (ValueError, KeyError, TypeError):
-        colors = cmap.Colormap("gray").lut(256)
-    return np.ascontiguousarray(np.round(colors[:, :3] * 255).astype(np.uint8))
 
 
 class FrameView(QWidget):
@@ -89,12 +84,12 @@ class FrameView(QWidget):
         self._view.setCentralItem(self._box)
         self._image = pg.ImageItem(axisOrder="row-major")
         self._box.addItem(self._image)
-        self._scale_bar = _ScaleBar(self._view)
-        self._color_bar = _ColorBar()
+        self._scale_bar = ScaleBar(self._view)
+        self._color_bar = ColorBar()
         self._color_bar.hide()
         self._readout = named(QLabel(" "), "frame-readout")
         self._readout.setAccessibleName("Value under the mouse")
-        self._roi = _RoiTool(self._box)
+        self._roi = RoiTool(self._box)
         self._roi.changed.connect(self.roi_changed)
         self._box.sigRangeChanged.connect(self._range_changed)
         self._view.viewport().installEventFilter(self)
@@ -317,186 +312,3 @@ def _finite_range(values: ArrayLike) -> tuple[float, float]:
     finite = np.asarray(values, dtype=float)
     finite = finite[np.isfinite(finite)]
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-
-
-class _RoiTool(QObject):
-    """The region: drawn by a drag, then moved and resized by its handles."""
-
-    changed = Signal(object)
-
-    def __init__(self, box: Any) -> None:
-        super().__init__()
-        self._box = box
-        self._item: Any = None
-        self._enabled = False
-        self._bounds = (0, 0)
-        self._corner: QPointF | None = None
-        self._value: Roi | None = None
-
-    def set_bounds(self, width: int, height: int) -> None:
-        self._bounds = (width, height)
-
-    def enable(self, on: bool) -> None:
-        self._enabled = on
-        if self._value is not None:
-            self.set(self._value)
-
-    def set(self, roi: Roi | None) -> None:
-        if self._item is not None:
-            self._box.removeItem(self._item)
-            self._item = None
-        self._value = roi
-        if roi is not None:
-            self._show(roi)
-
-    def key(self, key: int) -> bool:
-        """Remove the region on Delete; say whether the key was used."""
-        delete = key in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace)
-        if not (self._enabled and self._value is not None and delete):
-            return False
-        self.set(None)
-        self.changed.emit(None)
-        return True
-
-    def mouse(self, event: QMouseEvent, where: QPointF) -> bool:
-        """Draw a first region; say whether the event was used."""
-        left = event.button() == Qt.MouseButton.LeftButton
-        if event.type() == QEvent.Type.MouseButtonPress and left:
-            if self._enabled and self._value is None:
-                self._corner = where
-                return True
-        elif self._corner is not None and event.type() == QEvent.Type.MouseMove:
-            self.set(self._between(self._corner, where))
-            return True
-        elif self._corner is not None and event.type() == QEvent.Type.MouseButtonRelease:
-            roi, self._corner = self._between(self._corner, where), None
-            self.set(roi if roi[2] > 1 and roi[3] > 1 else None)  # a mere click is no region
-            self.changed.emit(self._value)
-            return True
-        return False
-
-    def _between(self, a: QPointF, b: QPointF) -> Roi:
-        left, right = sorted((a.x(), b.x()))
-        top, bottom = sorted((a.y(), b.y()))
-        return self._snapped(left, top, right - left, bottom - top)
-
-    def _snapped(self, x: float, y: float, w: float, h: float) -> Roi:
-        """Return whole pixels inside the frame, nearest to a rectangle in view coordinates."""
-        width, height = self._bounds
-        left = min(max(round(x + 0.5), 0), max(width - 1, 0))
-        top = min(max(round(y + 0.5), 0), max(height - 1, 0))
-        right = min(max(round(x + w + 0.5), left + 1), max(width, left + 1))
-        bottom = min(max(round(y + h + 0.5), top + 1), max(height, top + 1))
-        return (left, top, right - left, bottom - top)
-
-    def _show(self, roi: Roi) -> None:
-        x, y, w, h = roi
-        item = pg.ROI(
-            (x - 0.5, y - 0.5),
-            (w, h),
-            pen=pg.mkPen("#FFD000", width=2),
-            hoverPen=pg.mkPen("#FFFFFF", width=2),
-            handlePen=pg.mkPen("#FFD000", width=2),
-            movable=self._enabled,
-            resizable=self._enabled,
-            rotatable=False,
-        )
-        if self._enabled:
-            for a, b in ((0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0), (0.5, 1), (0, 0.5), (1, 0.5)):
-                item.addScaleHandle((a, b), (1 - a, 1 - b))
-        item.sigRegionChangeFinished.connect(self._moved)
-        self._box.addItem(item, ignoreBounds=True)
-        self._item = item
-
-    def _moved(self) -> None:
-        position, size = self._item.pos(), self._item.size()
-        roi = self._snapped(position.x(), position.y(), size.x(), size.y())
-        self._value = roi
-        self._item.blockSignals(True)
-        self._item.setPos((roi[0] - 0.5, roi[1] - 0.5))
-        self._item.setSize((roi[2], roi[3]))
-        self._item.blockSignals(False)
-        self.changed.emit(roi)
-
-
-class _ScaleBar(QWidget):
-    """A bar of a round length in the lower right corner, white with a dark rim."""
-
-    def __init__(self, view: QWidget) -> None:
-        super().__init__(view)
-        self._view = view
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self.pixel_size_nm: float | None = None
-        self._length = 0.0
-        self._text = ""
-        self.hide()
-
-    def follow(self, box: Any) -> None:
-        """Choose the length for the zoom of a view."""
-        screen_px = box.width() / max(box.viewRect().width(), 1e-9)  # per pixel of the frame
-        if self.pixel_size_nm is None or not math.isfinite(screen_px) or screen_px <= 0:
-            self.hide()
-            return
-        nm_per_px = self.pixel_size_nm / screen_px
-        target = 0.22 * box.width() * nm_per_px
-        decade = 10.0 ** math.floor(math.log10(max(target, 1e-9)))
-        nice = max((n * decade for n in _NICE if n * decade <= target), default=decade)
-        self._length = nice / nm_per_px
-        self._text = f"{nice / 1000:g} µm" if nice >= 1000 else f"{nice:g} nm"
-        width, height = round(self._length) + 24, 34
-        self.setGeometry(
-            self._view.width() - width - 6, self._view.height() - height - 6, width, height
-        )
-        self.show()
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint bar and text."""
-        painter = QPainter(self)
-        painter.fillRect(self.rect(), QColor(0, 0, 0, 110))
-        bar = QRectF((self.width() - self._length) / 2, self.height() - 10, self._length, 4)
-        painter.fillRect(bar, QColor("white"))
-        painter.setPen(QColor("white"))
-        font = QFont(self.font())
-        font.setBold(True)
-        painter.setFont(font)
-        area = self.rect().adjusted(0, 0, 0, -10)
-        painter.drawText(area, Qt.AlignmentFlag.AlignCenter, self._text)
-        painter.end()
-
-
-class _ColorBar(QWidget):
-    """A vertical bar that says which colour is which value."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._table = lookup_table("viridis")
-        self._label, self._low, self._high = "", 0.0, 1.0
-        self.setFixedWidth(64)
-
-    def show_map(self, label: str, colormap: str, low: float, high: float) -> None:
-        """Take over a map and its range."""
-        self._table = lookup_table(colormap)
-        self._label, self._low, self._high = label, low, high
-        self.setAccessibleName(f"Colour bar: {label} from {low:.4g} to {high:.4g}")
-        self.setToolTip(f"Colour of {label}: {low:.4g} to {high:.4g}")
-        self.update()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        """Paint the colours, the ends and the label."""
-        painter = QPainter(self)
-        top, height, width = 18, max(self.height() - 36, 1), 14
-        n = len(self._table)
-        for i, rgb in enumerate(self._table.tolist()):
-            y = top + height * (n - 1 - i) / n
-            painter.fillRect(QRectF(0, y, width, height / n + 1), QColor(*rgb))
-        painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
-        painter.drawText(0, 12, f"{self._high:.4g}")
-        painter.drawText(0, self.height() - 5, f"{self._low:.4g}")
-        painter.translate(width + 6, top + height / 2)
-        painter.rotate(90)
-        area = QRectF(-height / 2, -self.width() + width + 6, height, self.width() - width - 6)
-        painter.drawText(
-            area, Qt.AlignmentFlag.AlignHCenter | Qt.AlignmentFlag.AlignBottom, self._label
-        )
-        painter.end()

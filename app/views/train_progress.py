@@ -33,10 +33,24 @@ from app.views.train_runs import TrainRuns
 __all__ = ["TrainProgress"]
 
 _TILES = (
-    ("recall", "of the molecules found", "{:.0%}"),
-    ("precision", "of the found are true", "{:.0%}"),
-    ("rmse_lateral_nm", "error sideways", "{:.0f} nm"),
-    ("rmse_axial_nm", "error in height", "{:.0f} nm"),
+    ("recall", "molecules found", "{:.0%}", "Share of the true molecules that were found."),
+    ("precision", "of these are true", "{:.0%}", "Share of what was found that is true."),
+    (
+        "rmse_over_crlb_robust",
+        "times the limit",
+        "{:.1f}×",
+        "Typical error relative to the best that the photons of a lone molecule allow (CRLB), "
+        "worst axis. Near 1 is perfect.",
+    ),
+    ("rmse_lateral_nm", "error sideways", "{:.0f} nm", "Root mean square error in x and y."),
+    ("rmse_axial_nm", "error in height", "{:.0f} nm", "Root mean square error in z."),
+    (
+        "z_score",
+        "error / stated sigma",
+        "{:.2f}",
+        "Spread of the errors relative to the stated uncertainty, worst axis. 1: the "
+        "uncertainties are true.",
+    ),
 )
 _EMPTY = (
     "Nothing trained yet.\n\nPress Start training: here you will see how many molecules the "
@@ -97,10 +111,12 @@ class TrainProgress(QWidget):
 
     def show_metrics(self, metrics: Mapping[str, float]) -> None:
         """Show the newest scores as large numbers."""
-        for (name, _, pattern), label in zip(_TILES, self._numbers, strict=True):
-            value = metrics.get(name)
-            known = isinstance(value, int | float) and math.isfinite(value)
-            label.setText(pattern.format(value) if known else "–")
+        for (name, _, pattern, _), label in zip(_TILES, self._numbers, strict=True):
+            axes = (metrics.get(f"{name}_{axis}") for axis in "xyz")
+            values = [v for v in (metrics.get(name), *axes) if v is not None and math.isfinite(v)]
+            # Of three axes the worst: farthest from 1.
+            worst = max(values, key=lambda v: abs(math.log(v)) if v > 0 else math.inf, default=None)
+            label.setText("–" if worst is None else pattern.format(worst))
 
     def show_verdict(self, verdict: Verdict | None) -> None:
         """Say how good the model is; None while that is open."""
@@ -140,7 +156,7 @@ class TrainProgress(QWidget):
         grid = QGridLayout()
         grid.setVerticalSpacing(0)
         self._numbers: list[QLabel] = []
-        for i, (name, words, _) in enumerate(_TILES):
+        for i, (name, words, _, tooltip) in enumerate(_TILES):
             number = named(QLabel("–"), f"train-number-{name}")
             font = number.font()
             font.setPointSizeF(font.pointSizeF() * 1.5)
@@ -149,7 +165,9 @@ class TrainProgress(QWidget):
             number.setAccessibleName(words)
             caption = QLabel(words)
             caption.setProperty("muted", True)
-            row, column = 2 * (i // 2), i % 2
+            for label in (number, caption):
+                label.setToolTip(tooltip)
+            row, column = 2 * (i // 3), i % 3
             grid.addWidget(number, row, column)
             grid.addWidget(caption, row + 1, column)
             self._numbers.append(number)
@@ -203,10 +221,16 @@ class _Sample(QWidget):
         self._colour.addItem("stated sigma (nm)", "sigma")
         self._colour.setAccessibleName("Colour of the crosses")
         self._colour.currentIndexChanged.connect(self._draw)
-        self._hint = QLabel("A sample frame follows with the first test.")
+        self._hint = QLabel(
+            "Here follows a simulated frame with the true molecules and those that the network "
+            "finds, after its first test."
+        )
         self._hint.setProperty("muted", True)
         self._hint.setWordWrap(True)
-        row = QHBoxLayout()
+        self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._legend = QWidget()
+        row = QHBoxLayout(self._legend)
+        row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(QLabel("○ true   × found, colour:"))
         row.addWidget(self._colour)
         row.addStretch()
@@ -214,13 +238,16 @@ class _Sample(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addWidget(self._frame, 1)
-        layout.addWidget(self._hint)
-        layout.addLayout(row)
+        layout.addWidget(self._hint, 1)
+        layout.addWidget(self._legend)
+        self.show_sample(None)
 
     def show_sample(self, sample: TrainingSample | None) -> None:
         """Show a frame; None where there is none (yet)."""
         self._sample = sample
         self._hint.setVisible(sample is None)
+        self._frame.setVisible(sample is not None)
+        self._legend.setVisible(sample is not None)
         self._draw()
 
     def _draw(self) -> None:

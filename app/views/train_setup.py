@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QEvent, Qt, Signal
 from PySide6.QtWidgets import (
     QButtonGroup,
     QComboBox,
@@ -113,10 +114,7 @@ class TrainSetup(QWidget):
         for row in rows:
             mark, label = self._rows[row.step]
             mark.show_level("ok" if row.ok else "bad", "chosen" if row.ok else "missing")
-            label.setText(
-                f'<a href="{row.step.value}">{row.title}</a>: '
-                + row.text.replace("&", "&amp;").replace("<", "&lt;")
-            )
+            label.setText(f'<a href="{row.step.value}">{row.title}</a>: {escape(row.text)}')
 
     def set_starts(self, choices: Sequence[tuple[str, str | None]], current: str | None) -> None:
         """Offer models to start from: words and path."""
@@ -167,6 +165,15 @@ class TrainSetup(QWidget):
         widgets = (self._start, self._browse, self._for_time, self._until_best, self._minutes)
         for widget in (*widgets, self._device, self._form):
             widget.setEnabled(editable)
+
+    def changeEvent(self, event: QEvent) -> None:
+        """Colour the links anew with the palette; Qt does so only for a text that is set."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange:
+            for _, label in getattr(self, "_rows", {}).values():
+                text = label.text()
+                label.setText("")
+                label.setText(text)
 
     # -- building
 
@@ -246,6 +253,7 @@ class TrainSetup(QWidget):
         self._minutes.setDecimals(1)
         self._minutes.setSingleStep(5)
         self._minutes.setSuffix(" min")
+        self._minutes.setMinimumHeight(self._start.sizeHint().height())
         self._minutes.setKeyboardTracking(False)
         self._minutes.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._minutes.setToolTip(

@@ -184,7 +184,9 @@ class CalibrationController(PageController):
             verdicts += bead_verdicts(quality, run.summary if run else {})
         if self._psf is not None:
             verdicts.append(precision_verdict(self._psf, *self._conditions))
-        verdicts += pixel_verdicts(opened.own_pixel, opened.camera_pixel, opened.movie_pixel)
+        # A 2D Gaussian is made in nm, so it has the camera's pixels whatever they are.
+        own = opened.own_pixel or (opened.camera_pixel if self._is_flat() else None)
+        verdicts += pixel_verdicts(own, opened.camera_pixel, opened.movie_pixel)
         self.page.show_verdicts(verdicts)
 
     # --- The PSF ----------------------------------------------------------------------------

@@ -29,6 +29,7 @@ _RESIDUAL = (0.04, 0.10)  # of the peak
 _SLOPE = (0.03, 0.10)  # away from 1
 _SCATTER_NM = (25.0, 60.0)
 _PIXEL_TOLERANCE = 0.01  # as the engine's
+_LONGEST_WORD = 40
 _USABLE_FACTOR = 2.0  # heights whose z bound is at most this often the best one's
 
 
@@ -65,8 +66,17 @@ def fact_lines(report: CalibrationReport, calibration: Calibration) -> list[tupl
     ]
     if calibration.refractive_index_factor != 1.0:
         facts.append(("Refractive index factor", f"{calibration.refractive_index_factor:g}"))
-    facts += [(name, value) for name, value in calibration.provenance.items()]
+    facts += [
+        (name.replace("_", " "), _shortened(value))
+        for name, value in calibration.provenance.items()
+        if not value.startswith("{")  # settings as JSON; the run remembers them in words
+    ]
     return facts + [("Note", note) for note in report.notes]
+
+
+def _shortened(value: str) -> str:
+    """Cut what has no spaces to wrap at, such as checksums."""
+    return value if len(value) <= _LONGEST_WORD or " " in value else f"{value[:16]} …"
 
 
 def bead_verdicts(quality: CalibrationQuality, summary: Mapping[str, object]) -> list[Verdict]:
@@ -115,7 +125,7 @@ def _residual_verdict(residual: float) -> Verdict:
     return Verdict(
         level=level,
         title="Fit",
-        text=f"The model differs from the average bead by {100 * residual:.1f} % of its peak: "
+        text=f"The model differs from the average bead by {100 * residual:.2g} % of its peak: "
         f"{meaning}.",
     )
 

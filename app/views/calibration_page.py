@@ -58,14 +58,13 @@ class CalibrationPage(Page):
         self._stack = QStackedWidget()
         for part in (self.file_way, self.beads_way, self.flat_way):
             self._stack.addWidget(_scrolled(part))
-        self._stack.setMinimumWidth(300)
-        self._stack.setMaximumWidth(400)
+        self._stack.setFixedWidth(390)
         self.viewer = PsfViewer()
         self.verdicts = VerdictList("calibration-verdicts")
         row = QHBoxLayout()
         row.setSpacing(16)
-        row.addWidget(self._stack, 2)
-        row.addWidget(self._make_result(), 4)
+        row.addWidget(self._stack)
+        row.addWidget(self._make_result(), 1)
         self.body.addLayout(row, 1)
         self.show_way("file")
         self.show_empty(_EMPTY)
@@ -78,6 +77,9 @@ class CalibrationPage(Page):
     def show_way(self, way: Way) -> None:
         """Show one of the three ways, without emitting."""
         self._ways[way].setChecked(True)
+        for name, title, text in _WAYS:
+            # A tick besides the colour, so that the choice is seen in any theme.
+            self._ways[name].setText(f"{'✓ ' * (name == way)}{title}\n{text}")
         self._stack.setCurrentIndex([name for name, _, _ in _WAYS].index(way))
 
     def show_empty(self, text: str = _EMPTY) -> None:

@@ -43,7 +43,7 @@ _BEAD_GROUPS = (
 _BEAD_LABELS = {
     "dz_nm": "Slice distance",
     "pixel_size_x_nm": "Pixel size",
-    "pixel_size_y_nm": "Pixel size along rows",
+    "pixel_size_y_nm": "Pixel size in y",
     "roi_px": "Window around a bead",
     "z_reference": "Height zero is",
     "z_reference.focus": "in the focus",

@@ -46,11 +46,11 @@ class PsfViewer(QWidget):
         self._psf: PsfVolume | None = None
         self._views: dict[str, FrameView] = {}
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 4, 0, 0)
+        layout.setContentsMargins(8, 6, 8, 6)
         layout.addLayout(self._make_views(), 3)
         layout.addLayout(self._make_slider())
         layout.addLayout(self._make_conditions())
-        self.chart = CurveChart("height z (nm)", "best possible precision (nm)")
+        self.chart = CurveChart("height z (nm)", "precision (nm)")
         self.chart.setAccessibleName("Best possible precision over height")
         self.chart.x_clicked.connect(self._go_to)
         layout.addWidget(named(self.chart, "calibration-crlb"), 2)
@@ -92,16 +92,21 @@ class PsfViewer(QWidget):
         if not same:
             self._slider.setValue(psf.focus_index)
         self._slider.blockSignals(False)
-        self._slider.setEnabled(psf.n_slices > 1)
-        for name in ("xz", "yz"):
-            self._views[name].setVisible(psf.n_slices > 1)
-            self._titles[name].setVisible(psf.n_slices > 1)
-        self.chart.setVisible(psf.n_slices > 1)
+        self._show_heights(on=psf.n_slices > 1)
         self._show_curves(psf)
         self._draw(keep_view=same)
 
+    def _show_heights(self, *, on: bool) -> None:
+        """Show or hide all that a 2D PSF has not."""
+        for column, (name, _, _) in enumerate(_VIEWS[1:], start=1):
+            self._views[name].setVisible(on)
+            self._titles[name].setVisible(on)
+            self._grid.setColumnStretch(column, int(on))
+        for part in (self.chart, self._slider, self._slider_label, self._scale, self._scale_label):
+            part.setVisible(on)
+
     def _make_views(self) -> QGridLayout:
-        grid = QGridLayout()
+        self._grid = grid = QGridLayout()
         self._titles: dict[str, QLabel] = {}
         for column, (name, title, tip) in enumerate(_VIEWS):
             label, view = QLabel(title), FrameView()
@@ -132,9 +137,9 @@ class PsfViewer(QWidget):
             "together show how the light spreads and dims away from the focus."
         )
         self._scale.currentIndexChanged.connect(lambda _index: self._draw(keep_view=True))
-        label = QLabel("&Height")
+        self._slider_label = label = QLabel("&Height")
         label.setBuddy(self._slider)
-        scale = QLabel("&Brightness")
+        self._scale_label = scale = QLabel("&Brightness")
         scale.setBuddy(self._scale)
         row = QHBoxLayout()
         row.addWidget(label)
@@ -197,7 +202,10 @@ class PsfViewer(QWidget):
             self._height.setText(f"z = {psf.z_nm[index]:.0f} nm")
         else:
             self.chart.set_marker(None)
-            self._height.setText(f"2D; best {psf.crlb_x_nm[0]:.1f} nm across")
+            across = float(psf.crlb_x_nm[0])
+            self._height.setText(
+                f"2D: at best {across:.1f} nm across" if np.isfinite(across) else "2D"
+            )
 
     def _show(
         self, name: str, image: NDArray[np.float32], sample_nm: float, *, keep_view: bool

@@ -6,6 +6,11 @@ governs. Because both are measured alike, the biases of the measurement cancel t
 (indirect inference, Gourieroux et al. 1993, doi 10.1002/jae.3950080507); three to five rounds
 of simulating and comparing remove most of what one round leaves. What cannot be told from
 such numbers stays as it is: the z range, the shape of the flux distribution, the PSF.
+
+Limits, measured on simulated movies (80 frames of 96 x 96 px, 14 runs): density within 27 %,
+background 10 %, mean flux 23 %, on-time 15 %; the spread of the flux is rough (a factor 2, more
+with few spots). Molecules that crowd on filaments are taken for fewer and brighter ones: on the
+bundled example the flux comes out 40 % too high, and the density 20 % too low.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ __all__ = [
     "Typical",
     "apply_typical",
     "averaged",
+    "background_levels",
     "first_guess",
     "refine",
     "suggest_settings",
@@ -41,7 +47,7 @@ _DENSITY_LIMITS = (0.005, 8.0)
 _LEAST_SPOTS = 20
 # Frames of a movie differ more than the measured ones; training beyond them costs little.
 _DENSITY_MARGIN = 2.0
-_BACKGROUND_MARGIN = 1.25
+_BACKGROUND_MARGIN = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +166,21 @@ def averaged(rounds: Sequence[Typical]) -> Typical:
     )
 
 
+def background_levels(
+    own: FrameStatistics, simulated: FrameStatistics, typical: Typical
+) -> tuple[float, float, float]:
+    """Return the movie's dark, middle and bright background (photons per px).
+
+    Quantiles of 5, 50 and 95 % over tiles and blocks, each corrected by what the same quantile
+    of the simulated frames makes of the known level: tails of spots lift it, unevenness and
+    noise spread it.
+    """
+    levels = np.array([0.05, 0.5, 0.95])
+    bias = np.quantile(simulated.background, levels) - typical.background
+    dark, middle, bright = np.maximum(np.quantile(own.background, levels) - bias, 0.0).tolist()
+    return min(dark, middle), middle, max(bright, middle)
+
+
 def suggest_settings(
     own: FrameStatistics,
     simulated: FrameStatistics,
@@ -169,7 +190,7 @@ def suggest_settings(
     """Return ``config`` with ranges around the typical settings that hold the movie's frames.
 
     Density: from the sparsest to the densest tenth of the frames, and a factor 2 on both sides.
-    Background: likewise over tiles and blocks, and a quarter on both sides. Numbers are rounded
+    Background: likewise over tiles and blocks, and half as much again on both sides. Numbers are rounded
     to two digits; a third one would not be true.
     """
     mean = max(float(own.spots_per_um2.mean()), 1e-9)
@@ -177,15 +198,13 @@ def suggest_settings(
     density = typical.density_per_um2
     low = density * min(max(float(sparse), 0.1), 1.0) / _DENSITY_MARGIN
     high = density * max(float(dense), 1.0) * _DENSITY_MARGIN
-    # Tails of spots lift the measured level; the simulated frames tell by how much.
-    lift = float(np.median(simulated.background)) - typical.background
-    dark, bright = np.quantile(own.background, [0.05, 0.95]) - lift
+    dark, _, bright = background_levels(own, simulated, typical)
     return config.model_copy(
         update={
             "density_min_per_um2": _rounded(low),
             "density_max_per_um2": _rounded(high),
-            "background_min": _rounded(max(float(dark), 0.0) / _BACKGROUND_MARGIN),
-            "background_max": _rounded(max(float(bright), 0.1) * _BACKGROUND_MARGIN),
+            "background_min": _rounded(dark / _BACKGROUND_MARGIN),
+            "background_max": _rounded(max(bright, 0.1) * _BACKGROUND_MARGIN),
             "flux_mean": _rounded(typical.flux_mean),
             "flux_std": _rounded(typical.flux_cv * typical.flux_mean),
             "lifetime_frames": _rounded(typical.lifetime_frames),

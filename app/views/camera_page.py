@@ -114,6 +114,7 @@ class CameraPage(Page):
             labels=_LABELS,
         )  # fmt: skip
         self.form.setObjectName("camera-form")
+        self.form.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._extend_tips()
         self._presets = named(QComboBox(), "camera-preset")
         self._presets.setAccessibleName("Camera preset")

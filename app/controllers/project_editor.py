@@ -301,11 +301,18 @@ class ProjectEditor(QObject):
         return [path for spec in specs if spec is not None for path in input_paths(spec)]
 
     def _completed(self, record: RunRecord) -> RunRecord:
-        """Fill in what a run is made from, as far as its files were looked at."""
+        """Fill in what a run is made from, as far as its files were looked at.
+
+        What is known stays: a file may change while the run goes on.
+        """
         settings = self._incomplete[record.run_id]
-        inputs = recorded_parts(record.step, settings, record.spec, self.files)
-        spec = run_list.spec_of(record)
-        whole = "" if spec is None else spec_fingerprint(spec, self.files)
+        inputs = {
+            **recorded_parts(record.step, settings, record.spec, self.files),
+            **{name: part for name, part in record.inputs.items() if not is_pending(part)},
+        }
+        spec, whole = run_list.spec_of(record), record.inputs_fingerprint
+        if spec is not None and (not whole or is_pending(whole)):
+            whole = spec_fingerprint(spec, self.files)
         if not any(map(is_pending, (*inputs.values(), whole))):
             del self._incomplete[record.run_id]
         return record.model_copy(update={"inputs": inputs, "inputs_fingerprint": whole})

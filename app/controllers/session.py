@@ -80,6 +80,7 @@ class ProjectSession(ProjectEditor):
         self._owns_background = background is None
         self._home = home
         self._untitled = True
+        self._closed = False
         self._autosave.saved.connect(self.saved)
         self._autosave.failed.connect(self._on_save_failed)
         application = QGuiApplication.instance()
@@ -241,6 +242,9 @@ class ProjectSession(ProjectEditor):
 
         Runs that are still going on count as interrupted.
         """
+        if self._closed:
+            return
+        self._closed = True
         application = QGuiApplication.instance()
         if isinstance(application, QGuiApplication):
             application.applicationStateChanged.disconnect(self._on_application_state)
@@ -310,6 +314,8 @@ class ProjectSession(ProjectEditor):
             remove_if_unused(self._folder)
         elif self._untitled and self._home is not None:
             self.untitled_kept.emit(self._folder)
+        elif self._untitled:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _move_to(self, target: Path) -> bool:
         """Rename the untitled project's folder; False where that cannot be (another drive)."""

@@ -100,9 +100,9 @@ def read_project(folder: Path) -> LoadedProject:
                 hint="Choose the folder that contains it, or make a new project.",
             ) from error
         damage = f"{PROJECT_NAME} is missing"
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: no path at all (a null character)
         raise InputError(
-            f"{file} cannot be read: {error.strerror or error}.",
+            f"{file} cannot be read: {getattr(error, 'strerror', None) or error}.",
             hint="Check that the drive is connected and that you may read the file.",
         ) from error
     except DamagedProjectError as error:

@@ -60,6 +60,7 @@ __all__ = [
     "color_bar",
     "suggest_gain",
     "tone",
+    "warm_up",
 ]
 
 View: TypeAlias = ImageGrid  # a window onto the localizations is a grid of image pixels
@@ -127,7 +128,7 @@ class PointStore:
             )
         present = localizations.columns()
         names = [n for n in ("x_nm", "y_nm", "z_nm", "sigma_x_nm", "sigma_y_nm") if n in present]
-        columns = tuple(np.ascontiguousarray(present[name]) for name in names)
+        columns = tuple(_read_only(present[name]) for name in names)
         tiles, stored, order = sort_into_tiles(columns, tile_nm, check)
         return cls(localizations, tiles, dict(zip(names, stored, strict=True)), order)
 
@@ -413,6 +414,41 @@ def _median(sigma: FloatArray) -> float:
     sample = sigma[:: max(1, sigma.size // 200_000)]
     valid = sample[np.isfinite(sample) & (sample > 0)]
     return float(np.median(valid)) if valid.size else DEFAULT_SIGMA_NM
+
+
+def _read_only(column: FloatArray) -> FloatArray:
+    """Return the column as the kernels were compiled for it: contiguous, read-only."""
+    contiguous = np.ascontiguousarray(column).view()
+    contiguous.flags.writeable = False
+    return contiguous
+
+
+def warm_up() -> None:
+    """Compile (the first time, some seconds) or load every kernel that the window needs.
+
+    To be called on a thread of its own while the program starts.
+    """
+    few = np.arange(4, dtype=np.float32)
+    table = Localizations(
+        frame=np.arange(4, dtype=np.int32),
+        x_nm=few,
+        y_nm=few,
+        z_nm=few,
+        photons=few,
+        background=few,
+        sigma_x_nm=few,
+        sigma_y_nm=few,
+    )
+    store = PointStore.build(table)
+    store.set_mask(np.ones(4, np.bool_))
+    for color in ("z", "photons", "none"):
+        style = Style(color=color, sigma_max_nm=8.0)
+        for pixel_size_nm, exact in ((1.0, True), (1.0, False), (5.0, False), (100.0, False)):
+            view = View(
+                left_nm=0.0, top_nm=0.0, pixel_size_nm=pixel_size_nm, width_px=8, height_px=8
+            )
+            tone(store.render(view, style, exact=exact), 1.0)
+    store.rows_in((0.0, 0.0, 2.0, 2.0))
 
 
 def _corners(region: Bounds | NDArray[np.float64]) -> NDArray[np.float64]:

@@ -155,8 +155,7 @@ def gather(values: Any, order: Any, first: int, last: int, out: Any) -> None:
 
 
 @_kernel
-def _color(value: float, palette: tuple[Any, float, float], out: Any) -> None:
-    table, low, per_unit = palette
+def _color(value: float, table: Any, low: float, per_unit: float, out: Any) -> None:
     last = table.shape[0] - 2
     position = (value - low) * per_unit
     if np.isnan(position):
@@ -187,9 +186,10 @@ def add_counts(
     """
     x, y, value, kept = points
     left, top, pixel, offset_x, offset_y = frame
-    n_channels = palette[0].shape[1]
+    table, low, per_unit = palette
+    n_channels = table.shape[1]
     height, width = out.shape[0], out.shape[1] // n_channels
-    color = palette[0][0].copy()
+    color = table[0].copy()
     n_added = 0
     for r in range(ranges.shape[0]):
         for i in range(ranges[r, 0], ranges[r, 1]):
@@ -200,7 +200,7 @@ def add_counts(
             if not (column >= 0.0 and column < width and row >= 0.0 and row < height):
                 continue
             if value.size:
-                _color(np.float64(value[i]), palette, color)
+                _color(np.float64(value[i]), table, low, per_unit, color)
             start = int(column) * n_channels
             for c in range(n_channels):
                 out[int(row), start + c] += color[c]
@@ -272,20 +272,21 @@ def _stamp(
 
 
 @_kernel
-def _clipped(sigma: Any, i: int, smallest: float, largest: float, default: float) -> float:
-    value = default
-    if sigma.size and sigma[i] >= 0.0 and np.isfinite(sigma[i]):
-        value = np.float64(sigma[i])
-    return min(max(value, smallest), largest)
+def _clipped(sigma: float, smallest: float, largest: float, default: float) -> float:
+    if not (sigma >= 0.0 and sigma < np.inf):
+        sigma = default
+    return min(max(sigma, smallest), largest)
 
 
 @_kernel
 def sigma_span(sigmas: tuple[Any, Any], defaults: tuple[float, float]) -> tuple[float, ...]:
     """Return the smallest and the largest sigma and the largest ratio of a row's two."""
     smallest, largest, ratio = min(defaults), max(defaults), max(defaults) / min(defaults)
-    for i in range(max(sigmas[0].size, sigmas[1].size)):
-        x = _clipped(sigmas[0], i, 1e-3, 1e9, defaults[0])
-        y = _clipped(sigmas[1], i, 1e-3, 1e9, defaults[1])
+    across, down = sigmas
+    default_x, default_y = defaults
+    for i in range(max(across.size, down.size)):
+        x = _clipped(np.float64(across[i]) if across.size else np.nan, 1e-3, 1e9, default_x)
+        y = _clipped(np.float64(down[i]) if down.size else np.nan, 1e-3, 1e9, default_y)
         low, high = (x, y) if x < y else (y, x)
         if low < smallest:
             smallest = low
@@ -316,11 +317,13 @@ def add_gaussians(
     """
     x, y, value, kept = points
     left, top, pixel, offset_x, offset_y = frame
-    n_channels = palette[0].shape[1]
-    color = palette[0][0].copy()
+    table, low, per_unit = palette
+    n_channels = table.shape[1]
+    color = table[0].copy()
     height, width = out.shape[0], out.shape[1] // n_channels
     across, down = np.empty(width), np.empty(height)
     line = np.empty(width * n_channels, out.dtype)
+    sigmas_x, sigmas_y = sigmas
     smallest, largest, default_x, default_y = limits_nm
     integrate = widths[2] == 0.0
     n_drawn = 0
@@ -328,8 +331,10 @@ def add_gaussians(
         for i in range(ranges[r, 0], ranges[r, 1]):
             if kept.size and not kept[i]:
                 continue
-            sigma_x = _clipped(sigmas[0], i, smallest, largest, default_x)
-            sigma_y = _clipped(sigmas[1], i, smallest, largest, default_y)
+            sigma_x = np.float64(sigmas_x[i]) if sigmas_x.size else np.nan
+            sigma_y = np.float64(sigmas_y[i]) if sigmas_y.size else np.nan
+            sigma_x = _clipped(sigma_x, smallest, largest, default_x)
+            sigma_y = _clipped(sigma_y, smallest, largest, default_y)
             narrower = min(sigma_x, sigma_y)
             if narrower < widths[0] or narrower >= widths[1]:
                 continue
@@ -347,7 +352,7 @@ def add_gaussians(
             if end_y <= first_y:
                 continue
             if value.size:
-                _color(np.float64(value[i]), palette, color)
+                _color(np.float64(value[i]), table, low, per_unit, color)
             _stamp(out, across, down, color, (first_x, end_x, first_y, end_y), line)
             n_drawn += 1
     return n_drawn

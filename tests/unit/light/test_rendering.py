@@ -15,7 +15,10 @@ from decode_engine.analysis.coloring import (
     white_level,
     z_range,
 )
+from decode_engine.analysis.drawing import Palette
+from decode_engine.analysis.filtering import FilterSpec
 from decode_engine.analysis.hues import color_table, hue_scale
+from decode_engine.analysis.point_store import PointStore
 from decode_engine.analysis.rendering import (
     DensityImage,
     ImageGrid,
@@ -23,7 +26,6 @@ from decode_engine.analysis.rendering import (
     draw_histogram,
     render,
 )
-from decode_engine.analysis.splatting import splat_gaussians
 from decode_engine.contract.configs import RenderConfig
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import ConfigError, LocalizationsError
@@ -56,20 +58,31 @@ def _exact_sum(
     return image
 
 
+def _drawn(
+    x: np.ndarray, y: np.ndarray, sigma_x: np.ndarray, sigma_y: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """Draw at 1 nm a pixel; positions count from the centre of the first pixel."""
+    table = _localizations(x, y).replace(sigma_x_nm=sigma_x, sigma_y_nm=sigma_y)
+    grid = ImageGrid(
+        left_nm=-0.5, top_nm=-0.5, pixel_size_nm=1.0, width_px=shape[1], height_px=shape[0]
+    )
+    store = PointStore.build(table, tile_nm=16.0)
+    sums = store.gaussians(grid, Palette.plain(), (0.0, np.inf), dtype=np.float64)
+    return np.asarray(sums[..., 0])
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
-    x=st.floats(-20, 80),
-    y=st.floats(-20, 60),
-    sigma_x=st.floats(0.02, 25),
-    sigma_y=st.floats(0.02, 25),
+    x=st.floats(-20, 80, width=32),
+    y=st.floats(-20, 60, width=32),
+    sigma_x=st.floats(0.03125, 25, width=32),
+    sigma_y=st.floats(0.03125, 25, width=32),
 )
 def test_a_gaussian_is_exact_to_a_fraction_of_its_peak(
     x: float, y: float, sigma_x: float, sigma_y: float
 ) -> None:
     arrays = [np.array([v]) for v in (x, y, sigma_x, sigma_y)]
-    (image,) = splat_gaussians(
-        (arrays[0], arrays[1]), (arrays[2], arrays[3]), (np.ones(1),), (40, 60)
-    )
+    image = _drawn(*arrays, (40, 60))
     peak = np.prod([np.diff(ndtr(np.array([-0.5, 0.5]) / s)) for s in (sigma_x, sigma_y)])
     np.testing.assert_allclose(image, _exact_sum(*arrays, (40, 60)), rtol=0, atol=5e-4 * peak)
 
@@ -79,33 +92,27 @@ def test_many_gaussians_are_their_sum() -> None:
     n, shape = 2000, (130, 170)
     x, y = rng.uniform(-10, 180, n), rng.uniform(-10, 140, n)
     sigma_x, sigma_y = np.exp(rng.uniform(np.log(0.1), np.log(12), (2, n)))
-    weight = rng.uniform(-500, 500, n)
-    one, weighted = splat_gaussians((x, y), (sigma_x, sigma_y), (np.ones(n), weight), shape)
-    exact = _exact_sum(x, y, sigma_x, sigma_y, shape)
+    columns = tuple(v.astype(np.float32).astype(float) for v in (x, y, sigma_x, sigma_y))
+    drawn, exact = _drawn(*columns, shape), _exact_sum(*columns, shape)
     # Errors of single Gaussians (5e-4 of a peak at most) have both signs.
-    assert np.abs(one - exact).max() < 5e-4 * exact.max()
-    assert one.sum() == pytest.approx(exact.sum(), rel=1e-4)
-    single = splat_gaussians((x[:1], y[:1]), (sigma_x[:1], sigma_y[:1]), (weight[:1],), shape)[0]
-    np.testing.assert_allclose(
-        single, weight[0] * _exact_sum(x[:1], y[:1], sigma_x[:1], sigma_y[:1], shape), atol=0.1
-    )
-    assert weighted.shape == shape
+    assert np.abs(drawn - exact).max() < 5e-4 * exact.max()
+    assert drawn.sum() == pytest.approx(exact.sum(), rel=1e-4)
 
 
 @pytest.mark.parametrize("sigma_px", [0.0, 0.3, 1.0, 2.8, 2.9, 6.0, 11.0])
 def test_a_gaussian_adds_exactly_one(sigma_px: float) -> None:
     position, sigma = np.array([100.3]), np.array([sigma_px])
-    (image,) = splat_gaussians((position, position), (sigma, sigma), (np.ones(1),), (200, 200))
+    image = _drawn(position, position, sigma, sigma, (200, 200))
     assert image.sum() == pytest.approx(1, abs=1e-9)
     assert image.min() >= 0
 
 
 def test_missing_values_draw_nothing() -> None:
     nan = np.array([np.nan, 10.0, 10.0])
-    good = np.full(3, 10.0)
-    (image,) = splat_gaussians((nan, good), (good, nan[::-1]), (np.ones(3),), (30, 30))
-    (alone,) = splat_gaussians((good[:1],) * 2, (good[:1],) * 2, (np.ones(1),), (30, 30))
-    np.testing.assert_array_equal(image, alone)
+    table = _localizations(nan, 10.0).replace(sigma_x_nm=np.full(3, 10.0), sigma_y_nm=nan[::-1])
+    grid = ImageGrid.covering((0, 0, 30, 30), 1)
+    alone = draw_gaussians(_localizations([10.0], [10.0]), grid)
+    np.testing.assert_array_equal(draw_gaussians(table, grid).density, alone.density)
 
 
 def test_drawing_can_be_stopped() -> None:
@@ -113,7 +120,18 @@ def test_drawing_can_be_stopped() -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        splat_gaussians((np.ones(1),) * 2, (np.ones(1),) * 2, (np.ones(1),), (5, 5), check)
+        draw_gaussians(
+            _localizations([1.0], [1.0]), ImageGrid.covering((0, 0, 5, 5), 1), check=check
+        )
+
+
+def test_filters_choose_what_is_drawn() -> None:
+    table = _localizations([5, 15, 25], 5, z=[-100, 0, 100])
+    config = RenderConfig(mode="histogram", field_nm=(0, 0, 30, 10))
+    filters = FilterSpec().with_range("z_nm", low=-50, high=50)
+    np.testing.assert_array_equal(render(table, config, filters=filters).density, [[0, 1, 0]])
+    with pytest.raises(LocalizationsError, match="track_id"):
+        render(table, config, filters=FilterSpec().with_range("track_id", low=1))
 
 
 def test_histogram_counts_like_numpy() -> None:

@@ -60,6 +60,7 @@ class StartController(PageController):
         super().__init__(context, self._view)
         self._examples = examples
         self._run_id = ""
+        self._busy = False
         view = self._view
         view.new_requested.connect(self.new_requested)
         view.open_requested.connect(self.open_requested)
@@ -76,7 +77,10 @@ class StartController(PageController):
         self._list_recent()
 
     def start_example(self) -> None:
-        """Make the example project, and localize its movie."""
+        """Make the example project, and localize its movie, unless that is going on."""
+        if self._busy:
+            return
+        self._busy = True
         self.page.show_problem(None)
         self._view.show_example_busy("Reading the example …")
         self.context.background.run(
@@ -102,6 +106,8 @@ class StartController(PageController):
         base = self._examples or _documents()
         for number in range(1, 20):
             folder = base / (_EXAMPLE_NAME if number == 1 else f"{_EXAMPLE_NAME} {number}")
+            if session.folder == folder and not session.read_only:
+                return None
             there = (folder / "project.json").is_file()
             problem = session.open(folder) if there else session.new(folder)
             if problem is None:
@@ -145,18 +151,18 @@ class StartController(PageController):
             self._view.show_example_busy(f"The example is running on Localize{done}")
             return
         self._run_id = ""
+        self._busy = False
         self._view.show_example_busy("")
         if state.phase == "completed":
             run = self.context.session.run(job_id)
-            path = str(state.summary.get("localizations", ""))
-            if not path and run is not None:
-                path = str(run.spec.get("out", ""))
-            self.context.session.update("Show the example's result", localizations=path)
-            self.go_to.emit(Step.EXPLORE)
+            if run is not None:  # None: another project was opened in the meantime
+                self.context.session.select_localizations(str(run.spec["out"]))
+                self.go_to.emit(Step.EXPLORE)
         elif state.failure is not None:
             self.page.show_problem(Problem.from_failure(state.failure))
 
     def _fail(self, problem: Problem) -> None:
+        self._busy = False
         self._view.show_example_busy("")
         self.page.show_problem(problem)
 
@@ -164,7 +170,10 @@ class StartController(PageController):
         # A drive that hangs must not hang the window, so in the background.
         folders = self.context.settings.value.recent_projects
         self.context.background.run(
-            "recent", lambda check: _look_at(folders, check), self._view.show_recent, self._fail
+            "recent",
+            lambda check: _look_at(folders, check),
+            self._view.show_recent,
+            self.page.show_problem,
         )
 
     def _forget(self, folder: str) -> None:

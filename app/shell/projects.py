@@ -104,10 +104,11 @@ class Projects(QObject):
         recent.setObjectName("menu-recent")
         recent.setToolTipsVisible(True)
         menu.insertMenu(before, recent)
-        recent.aboutToShow.connect(self._list_recent)
+        recent.aboutToShow.connect(self.list_recent)
         self._recent = recent
 
-    def _list_recent(self) -> None:
+    def list_recent(self) -> QMenu:
+        """Fill the menu of recent projects anew."""
         assert self._recent is not None
         self._recent.clear()
         for text in self._settings.value.recent_projects:
@@ -119,6 +120,7 @@ class Projects(QObject):
             action.triggered.connect(lambda _checked=False, f=folder: self.open_folder(f))
         if self._recent.isEmpty():
             self._recent.addAction("No project yet").setEnabled(False)
+        return self._recent
 
     def _after(self, problem: Problem | None, step: Step | None) -> None:
         if problem is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from decode_engine.domain.localizations import Localizations
 from decode_engine.domain.table import ColumnSpec
 from decode_engine.errors import LocalizationsError
+from decode_engine.io.fast_columns import read_columns
 
 __all__ = [
     "CHUNK_ROWS",
@@ -224,7 +225,7 @@ def read_table(path: Path) -> Localizations:
                 hint=_DAMAGED,
             )
         try:
-            return Localizations(**{name: group[name][:] for name in column_names(file)})
+            return Localizations(**read_columns({n: group[n] for n in column_names(file)}))
         except (OSError, TypeError, AttributeError) as error:
             raise LocalizationsError(
                 f"{path} has columns that cannot be read.", hint=_DAMAGED, detail=str(error)

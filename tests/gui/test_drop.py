@@ -1,0 +1,206 @@
+"""Files dropped on the window: recognised by content and sent to their pages."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton
+from pytestqt.qtbot import QtBot
+
+from app.controllers.page_controller import AppContext
+from app.controllers.session import ProjectSession
+from app.models.recognition import CAN_BE_DROPPED, Kind, recognize
+from app.models.steps import Step
+from app.shell.desktop import Desktop
+from decode_engine.io.resources import resource_path
+from tests.gui.shell_parts import make_desktop, plain
+
+EXAMPLE = resource_path("example")
+
+
+@pytest.fixture
+def desktop(qtbot: QtBot, app_context: AppContext, tmp_path: Path) -> Desktop:
+    made = make_desktop(app_context, tmp_path)
+    made.window.may_close = lambda: True
+    qtbot.addWidget(made.window)
+    made.begin()
+    return made
+
+
+def _drop(desktop: Desktop, *paths: Path) -> bool:
+    """Drag files into the window and let go; return whether the drag was accepted."""
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    copy = Qt.DropAction.CopyAction
+    enter = QDragEnterEvent(QPoint(400, 300), copy, data, buttons, keys)
+    QApplication.sendEvent(desktop.window, enter)
+    if enter.isAccepted():
+        drop = QDropEvent(QPointF(400, 300), copy, data, buttons, keys)
+        QApplication.sendEvent(desktop.window, drop)
+    return enter.isAccepted()
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("movie.tif", Step.MOVIE),
+        ("calibration.h5", Step.CALIBRATION),
+        ("camera.json", Step.CAMERA),
+        ("model.decode", Step.LOCALIZE),
+        ("truth.csv", Step.EXPLORE),
+    ],
+)
+def test_a_file_goes_to_its_page(qtbot: QtBot, desktop: Desktop, name: str, step: Step) -> None:
+    assert _drop(desktop, EXAMPLE / name)
+    qtbot.waitUntil(lambda: desktop.window.current_step is step)
+    assert plain(desktop, step).given == [EXAMPLE / name]
+
+
+def test_several_files_go_to_several_pages_and_the_first_is_shown(
+    qtbot: QtBot, desktop: Desktop
+) -> None:
+    names = ("model.decode", "camera.json", "movie.tif", "calibration.h5")
+    _drop(desktop, *(EXAMPLE / name for name in names))
+    qtbot.waitUntil(lambda: desktop.window.current_step is Step.MOVIE)
+    for step, name in (
+        (Step.MOVIE, "movie.tif"),
+        (Step.CALIBRATION, "calibration.h5"),
+        (Step.CAMERA, "camera.json"),
+        (Step.LOCALIZE, "model.decode"),
+    ):
+        assert plain(desktop, step).given == [EXAMPLE / name]
+
+
+@pytest.mark.parametrize(
+    ("button", "step"), [("question-0", Step.MOVIE), ("question-1", Step.CALIBRATION)]
+)
+def test_a_short_stack_may_be_beads_so_it_asks(
+    qtbot: QtBot, desktop: Desktop, button: str, step: Step
+) -> None:
+    _drop(desktop, EXAMPLE / "beads.tif")
+    qtbot.waitUntil(desktop.window.questions.isVisible)
+    text = desktop.window.findChild(QLabel, "question-text")
+    assert text is not None
+    assert "beads.tif" in text.text()
+    assert desktop.window.current_step is Step.START
+    choice = desktop.window.findChild(QPushButton, button)
+    assert choice is not None
+    qtbot.mouseClick(choice, Qt.MouseButton.LeftButton)
+    assert plain(desktop, step).given == [EXAMPLE / "beads.tif"]
+    assert desktop.window.current_step is step
+    assert not desktop.window.questions.isVisible()
+
+
+def test_the_question_can_be_dismissed(qtbot: QtBot, desktop: Desktop) -> None:
+    _drop(desktop, EXAMPLE / "beads.tif")
+    qtbot.waitUntil(desktop.window.questions.isVisible)
+    dismiss = desktop.window.findChild(QPushButton, "question-2")
+    assert dismiss is not None
+    qtbot.mouseClick(dismiss, Qt.MouseButton.LeftButton)
+    assert not desktop.window.questions.isVisible()
+    assert desktop.window.current_step is Step.START
+
+
+def test_what_is_unknown_is_named_with_what_can_be_dropped(
+    qtbot: QtBot, desktop: Desktop, tmp_path: Path
+) -> None:
+    letter = tmp_path / "letter.txt"
+    letter.write_text("Dear all")
+    _drop(desktop, letter)
+    page = desktop.window.controller(Step.START).page
+    message, hint = (page.findChild(QLabel, f"problem-{x}") for x in ("message", "hint"))
+    assert message is not None
+    assert hint is not None
+    qtbot.waitUntil(message.isVisible)
+    assert "letter.txt" in message.text()
+    assert hint.text() == CAN_BE_DROPPED
+
+
+def test_what_is_known_among_unknown_files_is_taken(
+    qtbot: QtBot, desktop: Desktop, tmp_path: Path
+) -> None:
+    (tmp_path / "notes.docx").write_bytes(b"PK\x03\x04rest")
+    _drop(desktop, tmp_path / "notes.docx", EXAMPLE / "camera.json")
+    qtbot.waitUntil(lambda: desktop.window.current_step is Step.CAMERA)
+    assert plain(desktop, Step.CAMERA).given == [EXAMPLE / "camera.json"]
+
+
+@pytest.mark.parametrize("name", ["", "project.json"])
+def test_a_project_is_opened(qtbot: QtBot, desktop: Desktop, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "Ünïcode földer"
+    made = ProjectSession()
+    assert made.new(folder) is None
+    made.close()
+    _drop(desktop, folder / name if name else folder)
+    qtbot.waitUntil(lambda: desktop.context.session.folder == folder)
+
+
+def test_drags_without_files_are_left_to_others(desktop: Desktop) -> None:
+    data = QMimeData()
+    data.setText("only words")
+    enter = QDragEnterEvent(
+        QPoint(4, 4), Qt.DropAction.CopyAction, data, Qt.MouseButton.LeftButton,
+        Qt.KeyboardModifier.NoModifier,
+    )  # fmt: skip
+    QApplication.sendEvent(desktop.window, enter)
+    assert not enter.isAccepted()
+
+
+def _tiff(path: Path, frames: int) -> Path:
+    tifffile.imwrite(path, np.zeros((frames, 8, 8), np.uint16))
+    return path
+
+
+def _renamed(folder: Path) -> Path:
+    return Path(shutil.copy(EXAMPLE / "calibration.h5", folder / "holiday.jpg"))
+
+
+def _hdf5(folder: Path) -> Path:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(folder / "other.h5", "w") as file:
+        file["x"] = 1
+    return folder / "other.h5"
+
+
+def _written(name: str, content: bytes) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (lambda folder: _tiff(folder / "run.tif", 301), "movie"),
+        (lambda folder: _tiff(folder / "run.tif", 41), "movie or beads"),
+        (lambda folder: _tiff(folder / "Beads_1.tif", 301), "movie or beads"),
+        (_renamed, "calibration"),
+        (_hdf5, "unknown"),
+        (_written("empty.tif", b""), "unknown"),
+        (_written("cut.tif", b"II*\0\x08\0"), "unknown"),
+        (_written("cut.h5", b"\x89HDF\r\n\x1a\n"), "unknown"),
+        (_written("cut.mat", b"MATLAB 5.0 MAT-file"), "unknown"),
+        (_written("wrong.json", b"{}"), "unknown"),
+        (_written("broken.json", b"{"), "unknown"),
+        (_written("table.csv", b"frame,x_nm,y_nm,z_nm,photons\n0,1,2,3,4\n"), "localizations"),
+        (_written("table.csv", b"name,age\n"), "unknown"),
+        (lambda folder: folder / "missing.tif", "unknown"),
+        (lambda folder: folder, "unknown"),
+    ],
+)
+def test_content_decides_not_the_name(
+    tmp_path: Path, make: Callable[[Path], Path], kind: Kind
+) -> None:
+    found = recognize(make(tmp_path))
+    assert found.kind == kind
+    assert bool(found.words) == (kind == "unknown")

@@ -63,7 +63,7 @@ class RoiTool(QObject):
                 self._corner = where
                 return True
         elif self._corner is not None and event.type() == QEvent.Type.MouseMove:
-            self.set(self._between(self._corner, where))
+            self._stretch(self._between(self._corner, where))
             return True
         elif self._corner is not None and event.type() == QEvent.Type.MouseButtonRelease:
             roi, self._corner = self._between(self._corner, where), None
@@ -71,6 +71,13 @@ class RoiTool(QObject):
             self.changed.emit(self._value)
             return True
         return False
+
+    def _stretch(self, roi: Roi) -> None:
+        """Show a region that is being drawn."""
+        if self._item is None:
+            self.set(roi)
+        self._value = roi
+        self._place(roi)
 
     def _between(self, a: QPointF, b: QPointF) -> Roi:
         left, right = sorted((a.x(), b.x()))
@@ -100,7 +107,10 @@ class RoiTool(QObject):
         )
         if self._enabled:
             for a, b in ((0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0), (0.5, 1), (0, 0.5), (1, 0.5)):
-                item.addScaleHandle((a, b), (1 - a, 1 - b))
+                handle = item.addScaleHandle((a, b), (1 - a, 1 - b))
+                # Each handle has a menu to remove it, which is a window without a parent.
+                handle.menu.deleteLater()
+                handle.menu = None
         item.sigRegionChangeFinished.connect(self._moved)
         self._box.addItem(item, ignoreBounds=True)
         self._item = item
@@ -109,8 +119,11 @@ class RoiTool(QObject):
         position, size = self._item.pos(), self._item.size()
         roi = self._snapped(position.x(), position.y(), size.x(), size.y())
         self._value = roi
+        self._place(roi)
+        self.changed.emit(roi)
+
+    def _place(self, roi: Roi) -> None:
         self._item.blockSignals(True)
         self._item.setPos((roi[0] - 0.5, roi[1] - 0.5))
         self._item.setSize((roi[2], roi[3]))
         self._item.blockSignals(False)
-        self.changed.emit(roi)

@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import decode_engine
 from decode_engine.contract.jobs import JobSpec
@@ -71,7 +71,9 @@ def serve() -> int:
     _give_way()
     server = Server(output)
     _follow_signals(server)
-    reader = threading.Thread(target=server.read_commands, args=(sys.stdin.buffer,), daemon=True)
+    # Unbuffered: Python aborts if it exits while a thread waits in a buffered read.
+    commands = os.fdopen(os.dup(0), "rb", buffering=0)
+    reader = threading.Thread(target=server.read_commands, args=(commands,), daemon=True)
     server.hello(_devices())
     reader.start()
     server.run()
@@ -156,9 +158,8 @@ class Server:
                 # Nobody listens any more, so nobody can be told; stop like at end of input.
                 self._close()
 
-    def read_commands(self, stream: BinaryIO) -> None:
+    def read_commands(self, stream: IO[bytes]) -> None:
         """Handle commands until the stream ends or the server closes; force the exit if needed."""
-        # Not read on after a shutdown: Python aborts if it exits while a thread waits in a read.
         while not self._closing.is_set() and (line := stream.readline(MAX_LINE_BYTES + 1)):
             if not line.strip():
                 continue
@@ -268,7 +269,7 @@ def _job_named_in(line: bytes) -> str | None:
     return None if found is None else found.group(1).decode(errors="replace")
 
 
-def _skip_line(line: bytes, stream: BinaryIO) -> None:
+def _skip_line(line: bytes, stream: IO[bytes]) -> None:
     """Read on to the end of a line that is too long, lest its rest be taken for commands."""
     while line and not line.endswith(b"\n"):
         line = stream.readline(MAX_LINE_BYTES)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import decode_engine
-from decode_engine.contract.jobs import InspectSpec
+from decode_engine.contract.jobs import InspectSpec, LocalizeSpec, TrainSpec
 from decode_engine.contract.messages import (
     MAX_LINE_BYTES,
     PROTOCOL_VERSION,
@@ -24,16 +24,28 @@ from decode_engine.contract.messages import (
     Command,
     Event,
     FailedEvent,
+    FinishCommand,
     FinishedEvent,
     HelloEvent,
+    LogEvent,
     MetricEvent,
     PauseCommand,
+    PausedEvent,
+    PingCommand,
+    PongEvent,
+    PreviewEvent,
+    ProgressEvent,
     ResumeCommand,
+    ResumedEvent,
     ShutdownCommand,
     SubmitCommand,
     decode_event,
     encode_line,
 )
+from decode_engine.io.checkpoints import read_latest_checkpoint
+from decode_engine.io.models import read_model
+from decode_engine.serve import grace_s
+from tests.training_samples import train_spec, write_inputs
 
 FAKE = Path(__file__).with_name("fake_jobs_engine.py")
 
@@ -212,11 +224,85 @@ def test_malformed_lines_are_answered_and_survived(
     engine.read_until(HelloEvent)
     engine.stdin.write(line)
     engine.stdin.flush()
-    failed = engine.read().body
-    assert isinstance(failed, FailedEvent)
-    assert failed.code == "bad_protocol"
+    answer = engine.read()
+    assert isinstance(answer.body, FailedEvent)
+    assert answer.body.code == "bad_protocol"
+    assert answer.job_id == ("x" if b'"job_id"' in line else None)
     engine.submit("after")
-    assert isinstance(engine.read_until(FinishedEvent).body, FinishedEvent)
+    # At once: the rest of a long line was not taken for commands.
+    assert isinstance(engine.read().body, AcceptedEvent)
+
+
+def test_a_submission_that_is_too_long_fails_its_own_job(start: Callable[..., Engine]) -> None:
+    """Regression: the refusal named no job, so whoever submitted it waited forever."""
+    engine = start()
+    engine.read_until(HelloEvent)
+    spec = LocalizeSpec(movies=("/data/movie.tif",) * 8000, model="m.decode", out="out")
+    command = SubmitCommand(job_id="long one", spec=spec)
+    engine.stdin.write(command.model_dump_json().encode() + b"\n")
+    engine.stdin.flush()
+    answer = engine.read()
+    assert (answer.job_id, type(answer.body)) == ("long one", FailedEvent)
+    engine.submit("after")
+    assert isinstance(engine.read().body, AcceptedEvent)
+
+
+def test_a_bad_command_that_names_a_running_job_does_not_fail_it(
+    start: Callable[..., Engine],
+) -> None:
+    engine = start()
+    engine.submit("wait")
+    engine.read_until(AcceptedEvent)
+    engine.stdin.write(b'{"command": "dance", "job_id": "job"}\n')
+    engine.stdin.flush()
+    assert engine.read_until(FailedEvent).job_id is None
+    engine.send(CancelCommand(job_id="job"))
+    assert engine.read_until(FinishedEvent).job_id == "job"
+
+
+def test_a_ping_is_answered_while_a_job_runs_and_tells_how_long_it_has_been_silent(
+    start: Callable[..., Engine],
+) -> None:
+    engine = start()
+    engine.read_until(HelloEvent)
+    engine.send(PingCommand())
+    assert engine.read().body == PongEvent(silent_s=0.0)
+    engine.submit("stubborn")
+    engine.read_until(AcceptedEvent)
+    silences: list[float] = []
+    while len(silences) < 2 or silences[-1] < 0.2:
+        engine.send(PingCommand())
+        pong = engine.read_until(PongEvent).body
+        assert isinstance(pong, PongEvent)
+        silences.append(pong.silent_s)
+    assert silences == sorted(silences)
+
+
+def test_a_pause_is_told_and_is_no_silence(start: Callable[..., Engine]) -> None:
+    engine = start()
+    engine.read_until(HelloEvent)
+    engine.submit("wait")
+    engine.send(PauseCommand(job_id="job"))
+    engine.read_until(PausedEvent)
+    engine.send(PingCommand())
+    assert engine.read().body == PongEvent(silent_s=0.0)
+    engine.send(ResumeCommand(job_id="job"))
+    assert isinstance(engine.read().body, ResumedEvent)
+    engine.send(CancelCommand(job_id="job"))
+    assert engine.read().body == FinishedEvent(reason="cancelled")
+
+
+def test_only_a_training_can_finish_early(start: Callable[..., Engine]) -> None:
+    engine = start()
+    engine.read_until(HelloEvent)
+    engine.submit("wait")
+    engine.read_until(AcceptedEvent)
+    engine.send(FinishCommand(job_id="job"))
+    answer = engine.read().body
+    assert isinstance(answer, LogEvent)
+    assert "inspect" in answer.text
+    engine.send(CancelCommand(job_id="job"))
+    assert engine.read().body == FinishedEvent(reason="cancelled")
 
 
 def test_shutdown_ends_the_engine_while_its_input_stays_open(
@@ -305,3 +391,80 @@ def test_paths_with_spaces_and_umlauts(start: Callable[..., Engine], tmp_path: P
     finished = engine.read_until(FinishedEvent).body
     assert isinstance(finished, FinishedEvent)
     assert finished.summary["file"] == name
+
+
+@pytest.fixture
+def training(tmp_path: Path) -> TrainSpec:
+    """Return an endless training that validates often."""
+    write_inputs(tmp_path)
+    return train_spec(tmp_path, steps=1_000_000, validate_every_steps=10)
+
+
+REAL = (sys.executable, "-m", "decode_engine", "serve")
+
+
+def test_a_training_finishes_when_asked_with_its_best_model(
+    start: Callable[..., Engine], training: TrainSpec
+) -> None:
+    engine = start(*REAL)
+    engine.send(SubmitCommand(job_id="job", spec=training))
+    engine.read_until(PreviewEvent)
+    engine.send(FinishCommand(job_id="job"))
+    finished = engine.read_until(FinishedEvent).body
+    assert isinstance(finished, FinishedEvent)
+    assert (finished.reason, finished.summary["ended_by"]) == ("completed", "request")
+    assert read_model(Path(training.out)).model_id == finished.summary["model_id"]
+
+
+def test_a_paused_training_can_be_finished(
+    start: Callable[..., Engine], training: TrainSpec
+) -> None:
+    engine = start(*REAL)
+    engine.send(SubmitCommand(job_id="job", spec=training))
+    engine.read_until(ProgressEvent)
+    engine.send(PauseCommand(job_id="job"))
+    engine.read_until(PausedEvent)
+    engine.send(FinishCommand(job_id="job"))
+    finished = engine.read_until(FinishedEvent).body
+    assert isinstance(finished, FinishedEvent)
+    assert finished.reason == "completed"
+
+
+@pytest.mark.parametrize("how", ["end of input", "shutdown", "terminate"])
+def test_a_training_whose_window_goes_away_keeps_its_work(
+    start: Callable[..., Engine], training: TrainSpec, how: str
+) -> None:
+    if how == "terminate" and os.name == "nt":
+        pytest.skip("signals are POSIX")
+    engine = start(*REAL)
+    engine.send(SubmitCommand(job_id="job", spec=training))
+    engine.read_until(PreviewEvent)
+    if how == "end of input":
+        engine.stdin.close()
+    elif how == "shutdown":
+        engine.send(ShutdownCommand())
+    else:
+        engine.process.send_signal(signal.SIGTERM)
+    assert engine.process.wait(timeout=60) == 0
+    folder = Path(training.out + ".training")
+    checkpoint = read_latest_checkpoint(folder)
+    assert checkpoint is not None
+    assert checkpoint.step >= 10
+    assert not (folder / "lock").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_ctrl_c_in_the_terminal_of_the_window_is_left_to_the_window(
+    start: Callable[..., Engine],
+) -> None:
+    engine = start(*REAL)
+    engine.read_until(HelloEvent)
+    engine.process.send_signal(signal.SIGINT)
+    engine.send(PingCommand())
+    assert isinstance(engine.read().body, PongEvent)
+
+
+def test_jobs_that_can_be_resumed_get_the_time_to_keep_their_work(training: TrainSpec) -> None:
+    assert grace_s(training) >= 30.0
+    assert grace_s(InspectSpec(file="x")) <= 10.0
+    assert grace_s(None) <= 10.0

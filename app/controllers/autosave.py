@@ -81,11 +81,11 @@ class Autosave(QObject):
         Returns
         -------
         Path or None
-            Where the last changes are; None where there are none, or nowhere to write them.
+            Where the last changes are; None where they could be written nowhere.
         """
         file, project = self._file, self._project
         if file is None or project is None:
-            return None
+            return None if file is None else file.folder
         try:
             file.save(project, self._generation)
         except Exception:  # noqa: BLE001 - the last chance to keep the user's work

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ import decode_engine
 from app.controllers.background import Background
 from app.controllers.project_editor import ProjectEditor
 from app.models import runs as run_list
-from app.models.portable_paths import relocated
+from app.models.portable_paths import moved_along, relocated
 from app.models.problem import Problem
 from app.models.project import Project, ProjectSettings
 from app.models.project_copy import (
@@ -159,6 +159,8 @@ class ProjectSession(ProjectEditor):
         be written there) say that the mode "read_only" opens it nevertheless. Where the
         problem's action is not empty, the other window may be dead, and "take_over" opens it.
         """
+        if self._has_open(folder, mode):
+            return None
         if problem := self._in_the_way():
             return problem
         try:
@@ -187,6 +189,9 @@ class ProjectSession(ProjectEditor):
                 result.lock.release()
             done(problem)
 
+        if self._has_open(folder, mode):
+            done(None)
+            return
         self._background.run(_OPEN, work, take, done)
 
     def save_as(self, folder: Path, done: Outcome | None = None) -> Problem | None:
@@ -394,6 +399,9 @@ class ProjectSession(ProjectEditor):
             return None
         return problem
 
+    def _has_open(self, folder: Path, mode: OpenMode) -> bool:
+        return self._folder == _project_folder(folder) and (self.read_only == (mode == "read_only"))
+
     def _busy(self) -> Problem | None:
         if self._is_copying:
             return Problem(
@@ -428,15 +436,26 @@ def _fresh() -> Project:
 
 
 def _open(folder: Path, mode: OpenMode) -> _Opened:
-    folder = folder.absolute()
-    if folder.name == PROJECT_NAME:
-        folder = folder.parent
+    folder = _project_folder(folder)
     loaded = read_project(folder)
     if mode == "read_only":
-        return _Opened(loaded, folder, None)
+        return _Opened(_with_files_found(loaded, folder), folder, None)
     lock = ProjectLock(folder, take_over=mode == "take_over")
     # Read again: the window that had it may have saved until now.
-    return _Opened(read_project(folder), folder, lock)
+    return _Opened(_with_files_found(read_project(folder), folder), folder, lock)
+
+
+def _project_folder(folder: Path) -> Path:
+    folder = folder.absolute()
+    return folder.parent if folder.name == PROJECT_NAME else folder
+
+
+def _with_files_found(loaded: LoadedProject, folder: Path) -> LoadedProject:
+    saved_in = loaded.project.saved_in
+    if not saved_in or Path(saved_in) == folder:
+        return loaded
+    project = moved_along(loaded.project, Path(saved_in), folder)
+    return replace(loaded, project=project.model_copy(update={"saved_in": str(folder)}))
 
 
 def _open_problem(error: BaseException) -> Problem:

@@ -79,12 +79,7 @@ def recorded_parts(
 def _localize_parts(
     settings: ProjectSettings, spec: Mapping[str, Any], files: Files
 ) -> dict[str, str]:
-    entries = {entry.path: entry for entry in settings.movies}
-    movies = []
-    for path in _movies(spec):
-        entry = entries.get(path)
-        part = [entry.frames, entry.roi_px] if entry else []
-        movies.append([file_digest(path, files), part])
+    movies = [_movie(path, settings, files) for path in _movies(spec)]
     parts = {
         "movie": _digest(movies),
         "localization settings": digest(_json(settings.localize, _NOT_LOCALIZE)),
@@ -127,6 +122,16 @@ def watched_paths(project: Project) -> tuple[str, ...]:
 def _movies(spec: Mapping[str, Any]) -> list[str]:
     movies = spec.get("movies") or [spec.get("movie")]
     return [path for path in movies if isinstance(path, str)]
+
+
+def _movie(path: str, settings: ProjectSettings, files: Files) -> list[Any]:
+    """Return what counts of a movie; it may have another path now (moved, found again)."""
+    contents = file_digest(path, files)
+    for entry in settings.movies:
+        if entry.path == path or contents == file_digest(entry.path, files) != UNKNOWN:
+            part = [list(entry.frames or ()), list(entry.roi_px or ())]
+            return [contents, *part]
+    return [UNKNOWN]  # taken out of the project: its localizations are as good as before
 
 
 def _maps(camera: CameraConfig) -> list[str]:

@@ -111,6 +111,7 @@ class Project(Config):
     schema_version: Literal[1] = 1
     name: str = "Untitled"
     app_version: str = ""
+    saved_in: str = ""  # the project's folder then, to find files that moved along with it
     settings: ProjectSettings = ProjectSettings()
     runs: tuple[RunRecord, ...] = ()
     page: Step = Step.START

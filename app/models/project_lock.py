@@ -34,6 +34,7 @@ __all__ = [
 LOCK_NAME = "project.lock"
 # Windows denies reading the locked byte, which is the first one.
 _NAME_OFFSET = 1
+_NAME_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +49,20 @@ class Holder:
     def this_process(cls) -> Self:
         """Name this process."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(host=socket.gethostname(), pid=os.getpid(), since=now)
+        return cls(host=_this_host(), pid=os.getpid(), since=now)
 
     @property
     def is_here(self) -> bool:
         """Whether it runs on this computer."""
-        return self.host == socket.gethostname()
+        return self.host == _this_host()
 
     def __str__(self) -> str:
         where = "this computer" if self.is_here else f"the computer {self.host}"
         return f"process {self.pid} on {where}, since {self.since[:16].replace('T', ' ')} UTC"
+
+
+def _this_host() -> str:
+    return socket.gethostname()[:200]
 
 
 class ProjectLockedError(OutputError):
@@ -121,9 +126,9 @@ class ProjectLock:
         self._holder = Holder.this_process()
         try:
             self._write(json.dumps(asdict(self._holder)))
-        except OSError as error:
-            self._drop()
-            raise _why_not(error, folder) from error
+        except OSError:
+            # A full disk, say: the lock itself holds, and the user must be able to open.
+            self._holder = read_holder(folder) or self._holder
 
     def _refuse_living(self, folder: Path, holder: Holder) -> None:
         if not holder.is_here:
@@ -145,9 +150,8 @@ class ProjectLock:
         descriptor = os.open(self._path, os.O_RDWR)
         try:
             os.lseek(descriptor, _NAME_OFFSET, os.SEEK_SET)
-            data = text.encode("utf-8")
-            os.write(descriptor, data)
-            os.ftruncate(descriptor, _NAME_OFFSET + len(data))
+            # Always of one length: Windows may refuse to cut a file that is locked.
+            os.write(descriptor, text.encode("ascii").ljust(_NAME_BYTES))
         finally:
             os.close(descriptor)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ BACKUP_NAME = "project.json.bak"
 _VERSION = 1
 _MAX_BYTES = 64 << 20
 _PATIENCE_S = 10.0
+_WAITS_S = (0.02, 0.1)
 
 # Version -> function that turns the JSON of that version into the next one's.
 UPGRADES: dict[int, Callable[[dict[str, JsonValue]], dict[str, JsonValue]]] = {}
@@ -203,7 +205,7 @@ class ProjectFile:
         ProjectLockedError
             If another window has taken the project over.
         """
-        data = self.encode(project)
+        data = self.encode(project.model_copy(update={"saved_in": str(self.folder)}))
         if not self._writing.acquire(timeout=_PATIENCE_S):
             raise OutputError(
                 f"{self.folder} does not answer.", hint="Check that its drive is connected."
@@ -265,5 +267,14 @@ def _free_name(path: Path, ending: str) -> Path:
 
 
 def _write(path: Path, data: bytes) -> None:
-    with atomic_path(path, overwrite=True) as temporary, temporary.open("wb") as handle:
-        handle.write(data)
+    for wait_s in (*_WAITS_S, 0.0):
+        try:
+            with atomic_path(path, overwrite=True) as temporary, temporary.open("wb") as handle:
+                handle.write(data)
+        except OutputError as error:
+            # On Windows a virus scanner or another window may hold the file for a moment.
+            if not wait_s or not isinstance(error.__cause__, PermissionError):
+                raise
+            time.sleep(wait_s)
+        else:
+            return

@@ -222,6 +222,39 @@ def test_moved_project_opens_with_its_results(
     assert session.states[Step.TRAIN].status is StepStatus.DONE
 
 
+def test_files_that_moved_along_with_the_project_are_found(
+    qtbot: QtBot, tmp_path: Path, make_session: MakeSession
+) -> None:
+    """The drive has another letter today: the movie lies beside the project as before."""
+    session = make_session()
+    drive = tmp_path / "E"
+    session.new(drive / "analysis" / "p")
+    (drive / "raw").mkdir()
+    _ready(session, drive / "raw")
+    other = tmp_path / "elsewhere.tif"
+    other.write_bytes(b"stays")
+    movies = (*session.settings.movies, MovieEntry(path=str(other)))
+    session.update("Add movie", movies=movies)
+    session.close_project()
+    drive.rename(tmp_path / "F")
+    assert session.open(tmp_path / "F" / "analysis" / "p") is None
+    found = [entry.path for entry in session.settings.movies]
+    assert found == [str(tmp_path / "F" / "raw" / "movie.tif"), str(other)]
+    assert session.save_now() is None
+    _settle(qtbot, session)
+    assert session.states[Step.MOVIE].status is StepStatus.DONE
+
+
+def test_opening_the_open_project_changes_nothing(
+    tmp_path: Path, make_session: MakeSession
+) -> None:
+    session = make_session()
+    session.new(tmp_path / "p")
+    session.update("Choose model", model="/m.decode")
+    assert session.open(tmp_path / "p" / PROJECT_NAME) is None
+    assert session.can_undo
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00binary", b'{"schema_version": 1, "na'])
 def test_damaged_project_is_opened_from_its_backup_and_says_so(
     tmp_path: Path, make_session: MakeSession, content: bytes

@@ -137,6 +137,19 @@ def test_protected_folder_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "look only" in caught.value.hint
 
 
+def test_full_disk_does_not_keep_a_project_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    _pretend(tmp_path, Holder(host="microscope-2", pid=17, since="2026-11-25T10:00:00+00:00"))
+    monkeypatch.setattr(os, "write", full)
+    lock = ProjectLock(tmp_path, take_over=True)
+    lock.verify()
+    lock.release()
+
+
 def test_window_that_lost_its_project_does_not_write(tmp_path: Path) -> None:
     """Another window took the project over (a drive without locks): the first stops writing."""
     lock = ProjectLock(tmp_path)

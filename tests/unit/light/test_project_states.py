@@ -241,6 +241,19 @@ def test_other_chosen_movie_does_not_make_localizations_stale() -> None:
     assert _state(project, Step.LOCALIZE).status is StepStatus.DONE
 
 
+def test_movie_found_elsewhere_or_taken_out_does_not_make_localizations_stale() -> None:
+    same = FileStamp(status="present", digest="movie")
+    elsewhere = MovieEntry(path="/e/movie.tif")
+    project = _with(_localized(), movies=(elsewhere,))
+    copied = {**FILES, elsewhere.path: same}
+    moved = {**copied, MOVIE: FileStamp(status="missing")}
+    for files in (copied, moved):
+        assert _state(project, Step.LOCALIZE, files).status is StepStatus.DONE
+    cut = _with(project, movies=(elsewhere.model_copy(update={"frames": (0, 9)}),))
+    assert _state(cut, Step.LOCALIZE, copied).status is StepStatus.STALE
+    assert _state(_with(project, movies=()), Step.LOCALIZE).status is StepStatus.DONE
+
+
 def test_stale_model_makes_everything_after_it_stale() -> None:
     project = _localized().model_copy(update={"visited": {Step.EXPLORE: TABLE}})
     marks = _marks(_with(project, simulation=SimulationConfig(flux_mean=900.0)))

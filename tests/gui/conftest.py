@@ -6,6 +6,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import QCoreApplication, QEvent, Qt
@@ -55,6 +56,21 @@ def make_context(qtbot: QtBot, tmp_path: Path) -> Iterator[Callable[..., AppCont
 def app_context(make_context: Callable[..., AppContext]) -> AppContext:
     """Return a context with an untitled project and an engine that completes its jobs."""
     return make_context()
+
+
+@pytest.fixture
+def make_session(qtbot: QtBot) -> Iterator[Callable[..., ProjectSession]]:
+    made: list[ProjectSession] = []
+
+    def make(**options: Any) -> ProjectSession:
+        session = ProjectSession(**options)
+        made.append(session)
+        return session
+
+    yield make
+    for session in made:
+        session.close()
+        session.deleteLater()
 
 
 def _windows() -> dict[int, QWidget]:

@@ -154,6 +154,7 @@ class TrainController(PageController):
         state = jobs.state(run.run_id)
         if state.is_active:
             progress.show_job(state)
+            progress.sample.set_waiting(True)
             progress.show_verdict(None)
             progress.show_ended("", can_resume=False, can_use=False)
             return
@@ -168,6 +169,9 @@ class TrainController(PageController):
         )
         metrics = run.summary if "jaccard" in run.summary else self._course.best_metrics()
         progress.show_verdict(judge_training(metrics) if model is not None else None)
+        if metrics:
+            progress.show_metrics(metrics)
+        progress.sample.set_waiting(False)
 
     def _show_can_start(self) -> None:
         missing = [row.title for row in train_inputs(self.context.session.settings) if not row.ok]

@@ -13,10 +13,10 @@ from app.models.problem import Problem
 from app.models.project import RunRecord
 from app.models.train_job import training_folder
 from app.models.training_curves import TrainingCurves
-from app.models.training_sample import TrainingSample, read_sample
 from app.views.train_progress import TrainProgress
 from decode_engine.contract.messages import EventBody, MetricEvent, PreviewEvent
 from decode_engine.io.history import read_history
+from decode_engine.io.training_sample import TrainingSample, read_training_sample
 
 __all__ = ["TrainCourse"]
 
@@ -61,7 +61,7 @@ class TrainCourse(QObject):
         self.shown = "" if run is None else run.run_id
         self.compared = (self.shown,) if self.shown else ()
         self._curves.clear()
-        self._view.sample.show_sample(None)
+        self._view.sample.show_sample(None, waiting=run is not None and run.state == "running")
         self._view.show_metrics({})
         if run is not None:
             self._read(run)
@@ -130,9 +130,13 @@ class TrainCourse(QObject):
 
     def _read_sample(self, path: Path) -> None:
         def work(_check: object) -> TrainingSample | None:
-            return read_sample(path) if path.is_file() else None
+            return read_training_sample(path) if path.is_file() else None
 
-        self._background.run(_SAMPLE, work, self._view.sample.show_sample, self._unreadable)
+        def done(sample: TrainingSample | None) -> None:
+            if sample is not None:
+                self._view.sample.show_sample(sample)
+
+        self._background.run(_SAMPLE, work, done, self._unreadable)
 
     def _unreadable(self, problem: Problem) -> None:
         """Leave out what cannot be read: the training itself does not depend on it."""

@@ -14,7 +14,6 @@ from decode_engine.io.history import HistoryEntry
 __all__ = ["Curve", "TrainingCurves"]
 
 _VALIDATION = "validation_loss"  # an entry that has it is a validation
-_RATE = "samples_per_s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +35,8 @@ class Curve:
 class TrainingCurves:
     """Collects the metrics of one training.
 
-    The engine reports by step. Its reports between validations carry the samples per second
-    since the start, which gives the time of a step; that of a validation lies between.
+    The engine reports by step, with the working time since the start. Where a history (of an
+    earlier version) has no time, it follows from the samples per second.
 
     Parameters
     ----------
@@ -100,18 +99,25 @@ class TrainingCurves:
         return Curve(self._minutes(steps), values)
 
     def _minutes(self, steps: list[int]) -> NDArray[np.float64]:
-        known = [
-            (step, step * self.batch_size / values[_RATE] / 60)
-            for step, values in sorted(self._steps.items())
-            if values.get(_RATE, 0.0) > 0
-        ]
+        known = sorted(
+            (step, minutes)
+            for reports in (self._steps, self._validations)
+            for step, values in reports.items()
+            if math.isfinite(minutes := self._time_of(step, values))
+        )
         wanted = np.asarray(steps, dtype=np.float64)
         if not known:
             return np.full(wanted.shape, math.nan)
-        at, minutes = (np.array(column, dtype=np.float64) for column in zip(*known, strict=True))
-        inside = np.interp(wanted, np.r_[0.0, at], np.r_[0.0, minutes])
-        # Behind the last report and before the next one, the speed is the average so far.
-        return np.where(wanted > at[-1], wanted * minutes[-1] / max(at[-1], 1.0), inside)
+        at, minutes_at = (np.array(column, dtype=np.float64) for column in zip(*known, strict=True))
+        inside = np.interp(wanted, np.r_[0.0, at], np.r_[0.0, minutes_at])
+        # Behind the last report that has a time, the speed is the average so far.
+        return np.where(wanted > at[-1], wanted * minutes_at[-1] / max(at[-1], 1.0), inside)
+
+    def _time_of(self, step: int, values: Mapping[str, float]) -> float:
+        if "elapsed_s" in values:
+            return values["elapsed_s"] / 60
+        rate = values.get("samples_per_s", 0.0)
+        return step * self.batch_size / rate / 60 if rate > 0 else math.nan
 
 
 def _score(values: Mapping[str, float]) -> float:

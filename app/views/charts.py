@@ -76,6 +76,12 @@ class _Chart(QWidget):
         self.setMinimumSize(160, 110)
         self._restyle()
 
+    def set_legend_corner(self, corner: Literal["top", "bottom"]) -> None:
+        """Put the legend into the upper or lower right corner, where the curves are not."""
+        self._legend.anchor((1, 0), (1, 0), offset=(-8, 8))
+        if corner == "bottom":
+            self._legend.anchor((1, 1), (1, 1), offset=(-8, -8))
+
     def clear(self) -> None:
         """Take all curves away."""
         for name in list(self._series):

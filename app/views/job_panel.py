@@ -21,7 +21,7 @@ from app.views.naming import named
 __all__ = ["JobPanel", "duration_words", "rate_words"]
 
 _BAR_STEPS = 1000
-_UNIT_WORDS = {"frames": "frames", "steps": "steps", "s": "seconds", "min": "minutes", "": ""}
+_UNIT_WORDS = {"step": "steps", "frame": "frames"}
 _ASKED = {
     "pause": "Pausing after the present piece of work …",
     "cancel": "Stopping …",

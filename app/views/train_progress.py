@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
-    QComboBox,
     QFrame,
     QGridLayout,
     QHBoxLayout,
@@ -21,14 +19,13 @@ from PySide6.QtWidgets import (
 
 from app.models.job_state import JobState
 from app.models.training_curves import TrainingCurves
-from app.models.training_sample import TrainingSample
 from app.models.training_verdict import Verdict
 from app.views.form_fields import LightMark
-from app.views.frame_view import FrameView
 from app.views.job_panel import JobPanel
 from app.views.naming import named
 from app.views.train_curves import TrainCurves
 from app.views.train_runs import TrainRuns
+from app.views.train_sample import TrainSample
 
 __all__ = ["TrainProgress"]
 
@@ -70,7 +67,7 @@ class TrainProgress(QWidget):
         self.curves = TrainCurves()
         self.runs = TrainRuns()
         self.curves.addTab(self.runs, "Earlier trainings")
-        self.sample = _Sample()
+        self.sample = TrainSample()
         self._verdict = _VerdictCard()
         self._ended = named(QLabel(), "train-ended")
         self._ended.setWordWrap(True)
@@ -203,77 +200,3 @@ class _VerdictCard(QFrame):
         self._mark.show_level(verdict.level, verdict.headline)
         self._headline.setText(verdict.headline)
         self._text.setText("\n".join((*verdict.sentences, verdict.advice)).strip())
-
-
-class _Sample(QWidget):
-    """A simulated test frame: circles are true molecules, crosses what the network found."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._sample: TrainingSample | None = None
-        self._frame = FrameView()
-        self._frame.setToolTip(
-            "A simulated test frame. Circles: where molecules truly are. Crosses: where the "
-            "network finds them, coloured by the quantity chosen below."
-        )
-        self._colour = named(QComboBox(), "train-sample-colour")
-        self._colour.addItem("height z (nm)", "z")
-        self._colour.addItem("stated sigma (nm)", "sigma")
-        self._colour.setAccessibleName("Colour of the crosses")
-        self._colour.currentIndexChanged.connect(self._draw)
-        self._hint = QLabel(
-            "Here follows a simulated frame with the true molecules and those that the network "
-            "finds, after its first test."
-        )
-        self._hint.setProperty("muted", True)
-        self._hint.setWordWrap(True)
-        self._hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self._legend = QWidget()
-        row = QHBoxLayout(self._legend)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(QLabel("○ true   × found, colour:"))
-        row.addWidget(self._colour)
-        row.addStretch()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(2)
-        layout.addWidget(self._frame, 1)
-        layout.addWidget(self._hint, 1)
-        layout.addWidget(self._legend)
-        self.show_sample(None)
-
-    def show_sample(self, sample: TrainingSample | None) -> None:
-        """Show a frame; None where there is none (yet)."""
-        self._sample = sample
-        self._hint.setVisible(sample is None)
-        self._frame.setVisible(sample is not None)
-        self._legend.setVisible(sample is not None)
-        self._draw()
-
-    def _draw(self) -> None:
-        sample = self._sample
-        self._frame.clear_points()
-        self._frame.set_frame(None if sample is None else sample.frame)
-        self._frame.set_scale_bar(None if sample is None else sample.pixel_size_nm)
-        if sample is None:
-            return
-        self._frame.set_points(
-            "true", sample.truth_x_px, sample.truth_y_px, symbol="o", size_px=15, color="#ffffff"
-        )
-        by_z = self._colour.currentData() == "z"
-        values = sample.z_nm if by_z else sample.sigma_nm
-        value_range = None
-        finite = sample.truth_z_nm[np.isfinite(sample.truth_z_nm)]
-        if by_z and finite.size:
-            # Of the truth, so that the colours stay while the network changes its mind.
-            value_range = (float(finite.min()), float(finite.max()))
-        self._frame.set_points(
-            "z (nm)" if by_z else "sigma (nm)",
-            sample.x_px,
-            sample.y_px,
-            symbol="x",
-            size_px=10,
-            values=values,
-            value_range=value_range,
-            colormap="turbo" if by_z else "viridis",
-        )

@@ -35,8 +35,8 @@ def test_time_follows_from_the_rate() -> None:
     curves = TrainingCurves(batch_size=10)
     # 10 samples a step at 100 samples/s: 600 steps last a minute.
     assert not curves.add(600, {"loss": 2.0, "samples_per_s": 100.0})
-    assert not curves.add(1200, {"loss": 1.0, "samples_per_s": 100.0})
     assert curves.add(900, {"validation_loss": 1.5, "jaccard": 0.3})
+    assert not curves.add(1200, {"loss": 1.0, "samples_per_s": 100.0})
     assert curves.add(1800, {"validation_loss": 1.2, "jaccard": 0.5})
     loss = curves.curve("loss")
     np.testing.assert_allclose(loss.minutes, [1.0, 2.0])
@@ -44,6 +44,31 @@ def test_time_follows_from_the_rate() -> None:
     np.testing.assert_allclose(curves.curve("jaccard").minutes, [1.5, 3.0])
     assert curves.last_validation["jaccard"] == 0.5
     assert curves.n_validations == 2
+
+
+def test_reported_time_counts_more_than_the_rate() -> None:
+    curves = TrainingCurves(batch_size=10)
+    curves.add(600, {"loss": 2.0, "samples_per_s": 1.0, "elapsed_s": 30.0})
+    curves.add(1200, {"validation_loss": 2.0, "jaccard": 0.5, "elapsed_s": 90.0})
+    np.testing.assert_allclose(curves.curve("loss").minutes, [0.5])
+    np.testing.assert_allclose(curves.curve("jaccard").minutes, [1.5])
+
+
+def test_a_resumed_run_goes_back_to_its_checkpoint() -> None:
+    curves = TrainingCurves()
+    for step in (10, 20, 30):
+        curves.add(step, {"loss": float(step), "elapsed_s": float(step)})
+    curves.add(15, {"loss": 99.0, "elapsed_s": 15.0})
+    np.testing.assert_allclose(curves.curve("loss").values, [10.0, 99.0])
+
+
+def test_the_best_validation_is_the_one_whose_model_is_kept() -> None:
+    curves = TrainingCurves()
+    curves.add(1, {"validation_loss": 3.0, "efficiency_3d": math.nan, "jaccard": 0.0})
+    curves.add(2, {"validation_loss": 2.0, "efficiency_3d": 0.6, "jaccard": 0.7})
+    curves.add(3, {"validation_loss": 1.0, "efficiency_3d": 0.5, "jaccard": 0.8})
+    assert curves.best_validation["jaccard"] == 0.7
+    assert curves.last_validation["jaccard"] == 0.8
 
 
 def test_without_a_rate_the_time_is_unknown() -> None:

@@ -1,0 +1,163 @@
+"""Curves and histograms: what is drawn, cut lines by mouse and keys, colours of the window."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QColor, QPalette, QWheelEvent
+from PySide6.QtWidgets import QApplication, QLineEdit
+from pytestqt.qtbot import QtBot
+
+from app.views.charts import CurveChart, HistogramChart
+
+EDGES = np.linspace(0.0, 1000.0, 11)
+COUNTS = np.arange(10.0)
+
+
+def test_curves_are_kept_by_name_with_gaps(qtbot: QtBot) -> None:
+    chart = CurveChart("time (min)", "error (nm)")
+    qtbot.addWidget(chart)
+    chart.set_curve("a", [0, 1, 2], [1.0, math.nan, 3.0])
+    chart.set_curve("a", [0, 1, 2, math.nan], [1.0, math.nan, 4.0, 5.0])
+    chart.set_curve("ideal", [0, 2], [1, 1], style="dashed")
+    x, y = chart.curve("a")
+    np.testing.assert_array_equal(x, [0, 1, 2])
+    np.testing.assert_array_equal(y, [1.0, math.nan, 4.0])
+    assert chart.curve_names == ("a", "ideal")
+    chart.remove_curve("a")
+    chart.remove_curve("never there")
+    assert chart.curve_names == ("ideal",)
+    chart.clear()
+    assert chart.curve_names == ()
+    chart.grab()
+
+
+def test_a_logarithmic_axis_leaves_out_what_has_no_logarithm(qtbot: QtBot) -> None:
+    chart = CurveChart("step", "loss", log_y=True)
+    qtbot.addWidget(chart)
+    chart.set_curve("loss", [0, 1, 2], [10.0, -1.0, 0.0])
+    np.testing.assert_array_equal(chart.curve("loss")[1], [10.0, math.nan, math.nan])
+    chart.grab()
+
+
+def test_empty_and_unknown_curves_draw_nothing(qtbot: QtBot) -> None:
+    chart = CurveChart("x", "y")
+    qtbot.addWidget(chart)
+    chart.set_curve("empty", [], [])
+    chart.set_curve("unknown", [math.nan], [math.nan])
+    chart.grab()
+
+
+def test_the_background_follows_the_palette(qtbot: QtBot) -> None:
+    chart = CurveChart("x", "y", title="T")
+    qtbot.addWidget(chart)
+    chart.set_curve("a", [0, 1], [0, 1])
+    palette = QPalette(QColor("#202020"))
+    palette.setColor(QPalette.ColorRole.Base, QColor("#101418"))
+    chart.setPalette(palette)
+    chart.resize(300, 200)
+    corner = chart.grab().toImage().pixelColor(2, 2)
+    assert corner == QColor("#101418")
+
+
+def test_the_wheel_belongs_to_the_page_until_the_chart_is_clicked(qtbot: QtBot) -> None:
+    chart = CurveChart("x", "y")
+    qtbot.addWidget(chart)
+    chart.set_curve("a", [0, 1], [0, 1])
+    chart.resize(300, 200)
+    chart.show()
+    viewport = chart.findChild(QApplication.instance().__class__) or chart._plot.viewport()
+    before = chart._item.viewRange()
+    event = QWheelEvent(
+        QPointF(100, 80),
+        QPointF(100, 80),
+        QPoint(0, 0),
+        QPoint(0, 120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(viewport, event)
+    assert chart._item.viewRange() == before
+
+
+def _cut(chart: HistogramChart, name: str) -> QLineEdit:
+    edit = chart.findChild(QLineEdit, f"cut-{name}")
+    assert edit is not None
+    return edit
+
+
+@pytest.fixture
+def histogram(qtbot: QtBot) -> HistogramChart:
+    chart = HistogramChart("photons", "photon", with_cuts=True)
+    qtbot.addWidget(chart)
+    chart.set_histogram("yours", EDGES, COUNTS)
+    chart.resize(400, 300)
+    chart.show()
+    return chart
+
+
+def test_setting_cuts_shows_them_and_emits_nothing(qtbot: QtBot, histogram: HistogramChart) -> None:
+    with qtbot.assertNotEmitted(histogram.cuts_changed, wait=60):
+        histogram.set_cuts(200.0, math.inf)
+    assert histogram.cuts == (200.0, math.inf)
+    assert _cut(histogram, "low").text() == "200"
+    assert _cut(histogram, "high").text() == ""
+
+
+def test_cuts_are_typed(qtbot: QtBot, histogram: HistogramChart) -> None:
+    low = _cut(histogram, "low")
+    with qtbot.waitSignal(histogram.cuts_changed) as signal:
+        qtbot.keyClicks(low, "1.5e2")
+        qtbot.keyClick(low, Qt.Key.Key_Return)
+    assert signal.args == [150.0, math.inf]
+    for text in ("abc", "nan"):
+        low.clear()
+        qtbot.keyClicks(low, text)
+        with qtbot.assertNotEmitted(histogram.cuts_changed):
+            qtbot.keyClick(low, Qt.Key.Key_Return)
+        assert low.text() == "150"
+    low.clear()
+    with qtbot.waitSignal(histogram.cuts_changed) as signal:
+        qtbot.keyClick(low, Qt.Key.Key_Return)
+    assert signal.args == [-math.inf, math.inf]
+
+
+def test_cuts_that_cross_are_not_taken(qtbot: QtBot, histogram: HistogramChart) -> None:
+    histogram.set_cuts(200.0, 400.0)
+    low = _cut(histogram, "low")
+    low.clear()
+    qtbot.keyClicks(low, "500")
+    with qtbot.assertNotEmitted(histogram.cuts_changed):
+        qtbot.keyClick(low, Qt.Key.Key_Return)
+    assert histogram.cuts == (200.0, 400.0)
+    assert low.text() == "200"
+
+
+def test_dragging_a_line_emits_and_the_end_means_no_cut(
+    qtbot: QtBot, histogram: HistogramChart
+) -> None:
+    histogram.set_cuts(200.0, 800.0)
+    with qtbot.waitSignal(histogram.cuts_changed) as signal:
+        histogram._region.setRegion((300.0, 700.0))
+    assert signal.args == [300.0, 700.0]
+    assert _cut(histogram, "low").text() == "300"
+    with qtbot.waitSignal(histogram.cuts_changed) as signal:
+        histogram._region.setRegion((-10.0, 1000.0))
+    assert signal.args == [-math.inf, math.inf]
+
+
+def test_edges_must_fit_the_counts(histogram: HistogramChart) -> None:
+    with pytest.raises(ValueError, match="11 edges do not fit 9 counts"):
+        histogram.set_histogram("x", EDGES, COUNTS[:9])
+
+
+def test_clearing_keeps_the_cuts_for_the_next_histogram(histogram: HistogramChart) -> None:
+    histogram.set_cuts(200.0, 400.0)
+    histogram.clear()
+    histogram.set_histogram("next", EDGES * 2, COUNTS)
+    assert histogram._region.getRegion() == (200.0, 400.0)

@@ -56,6 +56,7 @@ class CameraController(PageController):
         self._proposal = CameraProposal()
         self._draft = _FIRST_GUESS
         self._judged: tuple[object, ...] | None = None
+        self._card_is_of_values = False  # else of a file, which values that are right do not end
         self._choices: list[tuple[CameraPreset, CameraMode]] = []
         self._connect()
         self._read_presets()
@@ -165,11 +166,18 @@ class CameraController(PageController):
             check()
             return judge_camera(config, folder, sample, proposal)
 
-        self.context.background.run(_JUDGE, work, self._show_judgement, self.page.show_problem)
+        self.context.background.run(_JUDGE, work, self._show_judgement, self._show_failure)
+
+    def _show_failure(self, problem: Problem | None) -> None:
+        self._card_is_of_values = False
+        self._judged = None if problem is None else self._judged
+        self.page.show_problem(problem)
 
     def _show_judgement(self, judgement: CameraJudgement) -> None:
         self.page.show_lights(judgement.lights)
-        self.page.show_problem(judgement.problem)
+        if judgement.problem is not None or self._card_is_of_values:
+            self.page.show_problem(judgement.problem)
+        self._card_is_of_values = judgement.problem is not None
         histogram = judgement.histogram
         if histogram is not None:
             self.page.show_photons(histogram.edges, histogram.counts, judgement.words)
@@ -218,11 +226,7 @@ class CameraController(PageController):
 
     def _use_preset(self, index: int) -> None:
         preset, mode = self._choices[index]
-        config = apply_mode(preset, mode, self._shown)
-        if self._camera is None:  # the first values: what the file states comes along
-            stated = {k: v for k, v in self._proposal.values.items() if k.startswith("pixel")}
-            config = config.model_copy(update=stated)
-        self._set(config, "Use camera preset")
+        self._set(apply_mode(preset, mode, self._shown), "Use camera preset")
 
     def _save_preset(self) -> None:
         folder = self._own_folder()
@@ -237,7 +241,7 @@ class CameraController(PageController):
             metadata = self._sample.metadata if self._sample else None
             save_preset(own_preset(name, self._shown, metadata), folder)
         except CameraError as error:
-            self.page.show_problem(Problem.from_error(error))
+            self._show_failure(Problem.from_error(error))
             return
         self._read_presets()
         self.page.show_notice(f"Saved as your preset '{name.strip()}'.")
@@ -283,6 +287,7 @@ class CameraController(PageController):
         self._set(config, "Change camera")
 
     def _set(self, config: CameraConfig, text: str) -> None:
+        self._show_failure(None)
         self.context.session.update(text, camera=config)
 
     def _choose_map(self, field: str) -> None:
@@ -313,7 +318,7 @@ class CameraController(PageController):
             return config.model_copy(update=maps)
 
         self.context.background.run(
-            _FILE, work, lambda config: self._set(config, "Load camera"), self.page.show_problem
+            _FILE, work, lambda config: self._set(config, "Load camera"), self._show_failure
         )
 
     def _ask_save(self) -> None:
@@ -329,4 +334,4 @@ class CameraController(PageController):
         def done(_: None) -> None:
             self.page.show_notice(f"Saved as {path.name}.")
 
-        self.context.background.run(_FILE, work, done, self.page.show_problem)
+        self.context.background.run(_FILE, work, done, self._show_failure)

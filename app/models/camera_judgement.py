@@ -103,7 +103,8 @@ def _bin_width(camera: CameraModel, wanted: float) -> float:
 def _words(histogram: PhotonHistogram, camera: CameraModel) -> str:
     negative = histogram.negative_share
     read_noise = float(np.sqrt(np.mean(np.asarray(camera.read_variance_photons2))))
-    share = f"{100 * negative:.2g} % of the pixels have negative photons"
+    percent = f"{100 * negative:.0f}" if negative > 0.1 else f"{100 * negative:.2g}"
+    share = f"{percent} % of the pixels have negative photons"
     if negative == 0:
         meaning = "No pixel has negative photons."
     elif histogram.median < 0:

@@ -81,7 +81,9 @@ def propose_camera(metadata: MovieMetadata, presets: Iterable[CameraPreset]) -> 
     reasons: dict[str, str] = {}
 
     def take(name: str, value: Any, reason: str) -> None:
-        values[name], reasons[name] = value, reason
+        # A resolution per inch, read back, is 109.99999999999999 nm.
+        values[name] = float(f"{value:.6g}") if isinstance(value, float) else value
+        reasons[name] = reason
 
     if metadata.pixel_size_x_nm:
         take("pixel_size_x_nm", metadata.pixel_size_x_nm, f"pixel size in the {metadata.kind}")

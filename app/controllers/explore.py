@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
 
 from PySide6.QtCore import QCoreApplication, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
@@ -14,7 +12,7 @@ from PySide6.QtGui import QGuiApplication
 from app.controllers.explore_export import save_density, save_snapshot
 from app.controllers.explore_measure import Measurements
 from app.controllers.explore_points import RotatingView
-from app.controllers.explore_render import Job, OpenTable, Picture, RenderLoop, load_table
+from app.controllers.explore_render import Job, OpenTable, Picture, RenderLoop, load_table, warm_up
 from app.controllers.page_controller import AppContext, PageController
 from app.models.explore_filters import (
     FILTER_FIELDS,
@@ -22,22 +20,26 @@ from app.models.explore_filters import (
     FilterField,
     cuts_of,
     histogram_of,
-    present_fields,
     with_cuts,
 )
 from app.models.explore_look import (
     COLOR_SOURCES,
     ColorBy,
-    Drawing,
     Look,
-    available_sources,
+    color_scale,
     look_from_config,
     look_to_config,
+    robust_range,
     style_of,
+)
+from app.models.explore_memory import (
+    look_from_json,
+    look_to_json,
+    view_from_json,
+    view_to_json,
 )
 from app.models.explore_view import (
     Bounds,
-    ColorScale,
     Overlays,
     PointNm,
     ViewTransform,
@@ -46,13 +48,13 @@ from app.models.explore_view import (
 )
 from app.models.problem import Problem
 from app.views.explore_page import ExplorePage
-from decode_engine.analysis.point_store import Style, color_bar
+from decode_engine.analysis.point_store import Style
 from decode_engine.contract.configs import FilterConfig
 from decode_engine.domain.table import BoolArray
 
 __all__ = ["ExploreController"]
 
-_LOAD, _HISTOGRAMS = "explore-load", "explore-histograms"
+_LOAD, _HISTOGRAMS, _WARM = "explore-load", "explore-histograms", "explore-warm"
 _COMMIT_MS = 250  # after the last movement of a cut line or slider
 _REMEMBER_MS = 1000
 _HOVER_NM = 50.0  # half of the square whose molecules are counted under the mouse
@@ -69,6 +71,7 @@ class ExploreController(PageController):
         self._table: OpenTable | None = None
         self._loading = ""
         self._active = False
+        self._warm = False
         self._look = Look()
         self._auto_range = (0.0, 1.0)
         self._filters = context.session.settings.filters
@@ -124,6 +127,9 @@ class ExploreController(PageController):
     def activate(self) -> None:
         """Read the localizations if they are others than before."""
         self._active = True
+        if not self._warm:
+            self._warm = True
+            self.context.background.run(_WARM, warm_up, lambda _: None, self.page.show_problem)
         self._refresh()
 
     def deactivate(self) -> None:
@@ -221,9 +227,9 @@ class ExploreController(PageController):
             self.page.show_empty(f"{Path(opened.path).name} holds no localizations.")
             return
         self._table = opened
-        self._fields = present_fields(opened.table)
+        self._fields = opened.fields
         self.page.filters.set_fields(self._fields)
-        self._recall_look(available_sources(opened.table))
+        self._recall_look(opened.sources)
         self._filters = self.context.session.settings.filters
         self._show_cuts()
         self.page.show_ready(opened.path)
@@ -311,8 +317,8 @@ class ExploreController(PageController):
     def _show_look(self) -> None:
         """Show the look on its panel, with the range that the data suggest."""
         if self._table is not None and self._look.color_by != "none":
-            source = COLOR_SOURCES[self._look.color_by]
-            self._auto_range = self._table.store.suggest_range(source.style)
+            column = COLOR_SOURCES[self._look.color_by].column
+            self._auto_range = robust_range(self._table.table.columns()[column])
         self.page.look.set_look(self._look)
         self.page.look.set_auto_range(*self._auto_range)
         self._update_overlays()
@@ -320,9 +326,7 @@ class ExploreController(PageController):
 
     def _update_overlays(self) -> None:
         panel = self.page.look
-        scale = None
-        if self._look.color_by != "none" and panel.shows_color_bar:
-            scale = self._color_scale()
+        scale = color_scale(self._style) if panel.shows_color_bar else None
         field = None
         if self._table is not None and panel.shows_field:
             field = Bounds(*self._table.store.bounds_nm)
@@ -330,16 +334,6 @@ class ExploreController(PageController):
             self._overlays, scale_bar=panel.shows_scale_bar, color_scale=scale, field=field
         )
         self.page.canvas.set_overlays(self._overlays)
-
-    def _color_scale(self) -> ColorScale:
-        style = self._style
-        colors = tuple((int(r), int(g), int(b)) for r, g, b in color_bar(style, 64))
-        return ColorScale(
-            colors=colors,
-            low=style.z_min_nm,
-            high=style.z_max_nm,
-            label=COLOR_SOURCES[self._look.color_by].label,
-        )
 
     # --- Filters ----------------------------------------------------------------------------
 
@@ -390,13 +384,13 @@ class ExploreController(PageController):
             self.page.set_hover("")
             return
         words = f"x {point.x:,.1f} nm   y {point.y:,.1f} nm"
-        count = _count_around(picture, point)
+        count = picture.count_around(point, _HOVER_NM)
         if count is not None:
             side = 2 * _HOVER_NM
             density = count / (side / 1000.0) ** 2
             words += (
                 f"   {format_number(density)} per µm²"
-                f" (about {count:,.0f} in {side:.0f} × {side:.0f} nm)"
+                f" (about {format_number(round(count, 1))} in {side:.0f} × {side:.0f} nm)"
             )
         self.page.set_hover(words)
 
@@ -475,24 +469,14 @@ class ExploreController(PageController):
         self._remember()
 
     def _remember(self) -> None:
-        if self._table is None:
-            return
-        view = self.page.canvas.view
-        self.context.session.remember("explore-look", dataclasses.asdict(self._look))
-        self.context.session.remember(
-            "explore-view",
-            {
-                "path": self._table.path,
-                "whole": self.page.canvas.is_fitted,
-                "x_nm": 0.5 * (view.bounds.left + view.bounds.right),
-                "y_nm": 0.5 * (view.bounds.top + view.bounds.bottom),
-                "pixel_size_nm": view.pixel_size_nm,
-            },
-        )
+        if self._table is not None:
+            canvas, session = self.page.canvas, self.context.session
+            session.remember("explore-look", look_to_json(self._look))
+            view = view_to_json(self._table.path, canvas.view, whole=canvas.is_fitted)
+            session.remember("explore-view", view)
 
     def _recall_look(self, sources: tuple[ColorBy, ...]) -> None:
-        remembered = _look_from_json(self.context.session.recall("explore-look"))
-        look = remembered or Look()
+        look = look_from_json(self.context.session.recall("explore-look")) or Look()
         look = look_from_config(self.context.session.settings.render, look)
         if look.color_by not in sources:
             look = look.colored_by(sources[0])
@@ -501,44 +485,7 @@ class ExploreController(PageController):
         self._show_look()
 
     def _recall_view(self, path: str) -> None:
-        canvas = self.page.canvas
-        canvas.fit()
-        saved = self.context.session.recall("explore-view")
-        if not isinstance(saved, dict) or saved.get("path") != path or saved.get("whole"):
-            return
-        try:
-            x, y, pixel = (float(saved[k]) for k in ("x_nm", "y_nm", "pixel_size_nm"))  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError):
-            return
-        if all(math.isfinite(v) for v in (x, y, pixel)) and pixel > 0:
-            canvas.look_at(PointNm(x, y), pixel)
-
-
-def _count_around(picture: Picture, point: PointNm) -> float | None:
-    """Return how many localizations lie in a small square around a point, from the picture."""
-    if picture.density is None:
-        return None
-    left, top, pixel = picture.placement
-    height, width = picture.density.shape
-    half = max(_HOVER_NM / pixel, 0.5)
-    column, row = (point.x - left) / pixel, (point.y - top) / pixel
-    if not (0 <= column < width and 0 <= row < height):
-        return None
-    rows = slice(max(0, math.floor(row - half + 0.5)), math.ceil(row + half - 0.5) + 1)
-    columns = slice(max(0, math.floor(column - half + 0.5)), math.ceil(column + half - 0.5) + 1)
-    part = picture.density[rows, columns]
-    area = part.size * pixel**2
-    return float(part.sum(dtype="float64")) * (2 * _HOVER_NM) ** 2 / area
-
-
-def _look_from_json(value: Any) -> Look | None:
-    """Return a remembered look; None for what this version cannot read."""
-    if not isinstance(value, dict):
-        return None
-    names = {field.name for field in dataclasses.fields(Look)}
-    try:
-        look = Look(**{key: entry for key, entry in value.items() if key in names})
-        known = look.color_by in get_args(ColorBy) and look.drawing in get_args(Drawing)
-        return look if known and look.gamma > 0 and look.brightness > 0 else None
-    except TypeError:
-        return None
+        self.page.canvas.fit()
+        saved = view_from_json(self.context.session.recall("explore-view"), path)
+        if saved is not None:
+            self.page.canvas.look_at(saved.middle, saved.pixel_size_nm)

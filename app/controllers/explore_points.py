@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject
 
 from app.controllers.background import Background
 from app.controllers.explore_render import OpenTable
-from app.models.explore_look import COLOR_SOURCES
+from app.models.explore_look import color_scale
 from app.models.explore_view import Bounds, ColorScale
 from app.models.problem import Problem
 from app.models.projection import Camera, Cloud, Pixels, draw_cloud
@@ -129,11 +129,6 @@ def _make(
     # Random order: the first so many points are then a fair sample, for pictures while turning.
     rows = np.random.default_rng(0).permutation(rows)[:most]
     cloud = cloud_of(opened, rows, style)
-    scale = None
-    if style.color != "none":
-        colors = tuple((int(r), int(g), int(b)) for r, g, b in color_bar(style, 64))
-        label = next(s.label for s in COLOR_SOURCES.values() if s.style == style.color)
-        scale = ColorScale(colors=colors, low=style.z_min_nm, high=style.z_max_nm, label=label)
     notice = f"{found:,} localizations that were in view of the picture."
     if not found:
         notice = "No localization is in view of the picture."
@@ -141,7 +136,7 @@ def _make(
         notice = "These localizations have no height: they lie in one plane."
     elif found > most:
         notice = f"{most:,} of {found:,} localizations in view, chosen at random."
-    return _Made(cloud=cloud, scale=scale, notice=notice)
+    return _Made(cloud=cloud, scale=color_scale(style), notice=notice)
 
 
 def cloud_of(opened: OpenTable, rows: NDArray[np.int64], style: Style) -> Cloud:

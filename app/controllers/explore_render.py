@@ -11,21 +11,22 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal
 
-from app.models.explore_filters import MaskCache
-from app.models.explore_view import Bounds, Placement, ViewTransform
+from app.models.explore_filters import FilterField, MaskCache, present_fields
+from app.models.explore_look import ColorBy, available_sources
+from app.models.explore_view import Bounds, Placement, PointNm, ViewTransform
 from app.models.problem import Problem
 from decode_engine.analysis.point_store import PointStore, Rendered, Style, View, suggest_gain, tone
 from decode_engine.contract.configs import FilterConfig
 from decode_engine.domain.localizations import Localizations
 from decode_engine.domain.table import BoolArray
 
-__all__ = ["Job", "OpenTable", "Picture", "RenderLoop", "load_table", "view_of"]
+__all__ = ["Job", "OpenTable", "Picture", "RenderLoop", "load_table", "view_of", "warm_up"]
 
 Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -41,6 +42,8 @@ class OpenTable:
     table: Localizations
     store: PointStore
     masks: MaskCache
+    fields: tuple[FilterField, ...]
+    sources: tuple[ColorBy, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,23 @@ class Picture:
     n_drawn: int
     backdrop: bool
     seconds: float
+
+    def count_around(self, point: PointNm, half_nm: float) -> float | None:
+        """Return how many localizations lie in a square around a point; None outside."""
+        if self.density is None:
+            return None
+        left, top, pixel = self.placement
+        height, width = self.density.shape
+        column, row = (point.x - left) / pixel, (point.y - top) / pixel
+        if not (0 <= column < width and 0 <= row < height):
+            return None
+        half = max(half_nm / pixel, 0.5)
+        rows = slice(max(0, round(row - half)), max(0, round(row - half)) + round(2 * half))
+        first = max(0, round(column - half))
+        part = self.density[rows, first : first + round(2 * half)]
+        if not part.size:
+            return None
+        return float(part.mean(dtype=np.float64)) * (2 * half_nm / pixel) ** 2
 
 
 def view_of(view: ViewTransform) -> View:
@@ -308,6 +328,35 @@ def load_table(
         tell(0.5)
         store = PointStore.build(table, check=check)
         tell(1.0)
-        return OpenTable(path=path, table=table, store=store, masks=MaskCache(table))
+        return OpenTable(
+            path=path,
+            table=table,
+            store=store,
+            masks=MaskCache(table),
+            fields=present_fields(table),
+            sources=available_sources(table),
+        )
 
     return work
+
+
+def warm_up(check: Callable[[], None]) -> None:
+    """Load the compiled kernels (or compile them, the first time on a machine).
+
+    Meanwhile the table is read: this takes as long as reading some million localizations.
+    """
+    rng = np.random.default_rng(0)
+    n = 64
+    columns: dict[str, Any] = {
+        name: rng.uniform(0.0, 900.0, n).astype(np.float32)
+        for name in ("x_nm", "y_nm", "z_nm", "photons", "background", "sigma_x_nm", "sigma_y_nm")
+    }
+    store = PointStore.build(Localizations(frame=np.zeros(n, np.int32), **columns))
+    store.set_mask(np.ones(n, np.bool_))
+    for pixel_nm in (100.0, 5.0):
+        view = View(left_nm=0.0, top_nm=0.0, pixel_size_nm=pixel_nm, width_px=32, height_px=32)
+        for style in (Style(), Style(color="none")):
+            for exact in (False, True):
+                check()
+                tone(store.render(view, style, exact=exact), 1.0)
+    store.rows_in((0.0, 0.0, 100.0, 100.0))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from decode_engine.analysis.view_style import BRIGHTNESS_MAPS, Z_MAPS, Style
+from app.models.explore_view import ColorScale
+from decode_engine.analysis.view_style import BRIGHTNESS_MAPS, Z_MAPS, Style, color_bar
 from decode_engine.contract.configs import RenderConfig
 from decode_engine.domain.localizations import Localizations
 
@@ -18,13 +21,16 @@ __all__ = [
     "Drawing",
     "Look",
     "available_sources",
+    "color_scale",
     "look_from_config",
     "look_to_config",
     "maps_for",
+    "robust_range",
     "style_of",
 ]
 
 ColorBy = Literal["z", "photons", "sigma", "frame", "none"]
+_SAMPLE = 200_000
 Drawing = Literal["auto", "histogram", "gaussian"]
 
 
@@ -69,7 +75,7 @@ COLOR_SOURCES: dict[ColorBy, ColorSource] = {
         tip="Frame of the movie; drift shows as a shift of colours.",
     ),
     "none": ColorSource(
-        title="Nothing",
+        title="Density only",
         label="",
         style="none",
         column="",
@@ -148,6 +154,28 @@ def style_of(look: Look, auto_range: tuple[float, float]) -> Style:
         mode="histogram" if look.drawing == "histogram" else "gaussian",
         sigma_min_nm=look.sigma_min_nm,
     )
+
+
+def color_scale(style: Style) -> ColorScale | None:
+    """Return what the colours mean, to be drawn as a bar; None where they mean brightness."""
+    source = next((s for s in COLOR_SOURCES.values() if s.style == style.color), None)
+    if source is None or not source.label:
+        return None
+    colors = tuple((int(r), int(g), int(b)) for r, g, b in color_bar(style, 64))
+    return ColorScale(colors=colors, low=style.z_min_nm, high=style.z_max_nm, label=source.label)
+
+
+def robust_range(values: NDArray[np.generic]) -> tuple[float, float]:
+    """Return round limits around the middle 98 % of the values, from an even sample."""
+    sample = values[:: max(1, values.size // _SAMPLE)].astype(np.float64)
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(sample, [1.0, 99.0]))
+    if high <= low:
+        return low - 0.5, low + 0.5
+    unit = 10.0 ** math.floor(math.log10((high - low) / 10.0))
+    return math.floor(low / unit) * unit, math.ceil(high / unit) * unit
 
 
 def look_from_config(config: RenderConfig, look: Look) -> Look:

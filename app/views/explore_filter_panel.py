@@ -30,7 +30,7 @@ class ExploreFilterPanel(QWidget):
         self._count.setWordWrap(True)
         hint = QLabel("Drag a line, or type a number. Nothing is deleted.")
         hint.setWordWrap(True)
-        self._reset = named(QPushButton("Show &all again"), "explore-filter-reset")
+        self._reset = named(QPushButton("Show all again"), "explore-filter-reset")
         self._reset.setToolTip("Take all cuts away; Undo brings them back.")
         self._reset.clicked.connect(lambda: self.reset_requested.emit())
         self._column = QVBoxLayout()

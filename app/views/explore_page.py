@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QSignalBlocker, Qt, Signal
-from PySide6.QtGui import QAction, QKeySequence
+from PySide6.QtGui import QAction, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QButtonGroup,
     QFileDialog,
@@ -29,7 +29,7 @@ from PySide6.QtWidgets import (
 from app.models.steps import Step
 from app.views.explore_filter_panel import ExploreFilterPanel
 from app.views.explore_panels import LookPanel, MeasurePanel
-from app.views.gl_probe import probe_gl
+from app.views.gl_probe import is_gl_worthwhile, probe_gl
 from app.views.image_canvas import ImageCanvas, Tool
 from app.views.naming import named
 from app.views.page import Page
@@ -38,9 +38,9 @@ from app.views.point_view import PointView
 __all__ = ["ExplorePage"]
 
 _TOOLS: tuple[tuple[Tool, str, str, str], ...] = (
-    ("pan", "&Move", "M", "Drag to move the picture, turn the wheel to zoom."),
-    ("box", "&Box", "B", "Drag over a region: number, density, precision of its molecules."),
-    ("line", "&Line", "L", "Drag across a structure: its profile and width."),
+    ("pan", "Move", "M", "Drag to move the picture, turn the wheel to zoom."),
+    ("box", "Box", "B", "Drag over a region: number, density, precision of its molecules."),
+    ("line", "Line", "L", "Drag across a structure: its profile and width."),
 )
 _TABLES = "Localizations (*.h5 *.hdf5 *.csv);;All files (*)"
 _NO_GL = "OpenGL is missing here (remote desktop?): a simpler view is used."
@@ -59,10 +59,9 @@ class ExplorePage(Page):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(Step.EXPLORE, parent)
-        gl = probe_gl()
-        self.canvas = ImageCanvas("gl" if gl is not None else "paint")
-        # Software OpenGL draws a million markers in three seconds, our own projection in 0.1 s.
-        self.points = PointView(gl=gl is not None and not gl.software)
+        gl = is_gl_worthwhile()
+        self.canvas = ImageCanvas("gl" if gl else "paint")
+        self.points = PointView(gl=gl)
         self.look = named(LookPanel(), "explore-look")
         self.filters = named(ExploreFilterPanel(), "explore-filters")
         self.measure = named(MeasurePanel(), "explore-measure")
@@ -72,7 +71,7 @@ class ExplorePage(Page):
         self._stack.addWidget(self._ready_page())
         self.body.addWidget(self._stack, 1)
         self.canvas.surface_lost.connect(self._tell_lost)
-        if gl is None:
+        if probe_gl() is None:
             self.show_notice(_NO_GL)
         self.show_empty()
 
@@ -151,7 +150,7 @@ class ExplorePage(Page):
         self._empty_text = named(QLabel(), "explore-empty")
         self._empty_text.setWordWrap(True)
         self._empty_text.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        button = named(QPushButton("&Open localizations …"), "explore-open-first")
+        button = named(QPushButton("Open localizations …"), "explore-open-first")
         button.setToolTip("A result of this app (.h5) or a table with columns in nm (.csv).")
         button.clicked.connect(self._ask_table)
         column = QVBoxLayout(page)
@@ -215,10 +214,10 @@ class ExplorePage(Page):
         self._name = named(QLabel(), "explore-name")
         self._name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._count = named(QLabel(), "explore-count")
-        self._open = named(QPushButton("&Open …"), "explore-open")
+        self._open = named(QPushButton("Open …"), "explore-open")
         self._open.setToolTip("Open another table of localizations (.h5 or .csv).")
         self._open.clicked.connect(self._ask_table)
-        self._save = named(QPushButton("&Save picture"), "explore-save")
+        self._save = named(QPushButton("Save picture"), "explore-save")
         self._save.setToolTip("The picture as it is seen, or as a density to measure in.")
         menu = QMenu(self._save)
         self._add_action(menu, "Picture as seen (PNG) …", "explore-save-png", self._ask_png)
@@ -253,10 +252,13 @@ class ExplorePage(Page):
             button.setChecked(tool == "pan")
             button.setProperty("tool", tool)
             button.clicked.connect(lambda _on, chosen=tool: self.canvas.set_tool(chosen))
+            shortcut = QShortcut(QKeySequence(key), self.canvas)
+            shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(button.click)
             self._tools.addButton(button)
             row.addWidget(button)
         row.addSpacing(12)
-        fit = self._tool_button("&Whole field", "explore-fit", "Show everything (Home).")
+        fit = self._tool_button("Whole field", "explore-fit", "Show everything (Home).")
         fit.clicked.connect(self.canvas.fit)
         closer = self._tool_button("+", "explore-zoom-in", "Zoom in (+).")
         closer.setAccessibleName("Zoom in")

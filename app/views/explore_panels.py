@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import QSignalBlocker, QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QPixmap
 from PySide6.QtWidgets import (
@@ -162,10 +163,10 @@ class LookPanel(QWidget):
         self._range_auto = named(QPushButton("Choose from data"), "explore-color-auto")
         self._range_auto.setToolTip("Spread the colours over the middle 98 % of the values.")
         self._range_auto.clicked.connect(lambda: self._change(low=None, high=None))
-        form.addRow("Colour &by", self._color)
-        form.addRow("&Map", self._map)
-        form.addRow("F&rom", self._low)
-        form.addRow("&To", self._high)
+        form.addRow("Colour by", self._color)
+        form.addRow("Map", self._map)
+        form.addRow("From", self._low)
+        form.addRow("To", self._high)
         form.addRow("", self._range_auto)
         return group
 
@@ -216,16 +217,16 @@ class LookPanel(QWidget):
             "1 shows densities in proportion."
         )
         self._gamma.valueChanged.connect(lambda value: self._change(gamma=value))
-        auto = named(QPushButton("&Auto contrast"), "explore-auto-contrast")
+        auto = named(QPushButton("Auto contrast"), "explore-auto-contrast")
         auto.setToolTip(
             "Choose the brightness from what is in view now. It then stays as it is while you "
             "move, so that places can be compared."
         )
         auto.clicked.connect(self.auto_contrast_requested)
-        form.addRow("&Draw as", self._drawing)
-        form.addRow("&Smallest width", self._sigma)
-        form.addRow("Bri&ghtness", self._bright)
-        form.addRow("Ga&mma", self._gamma)
+        form.addRow("Draw as", self._drawing)
+        form.addRow("Smallest width", self._sigma)
+        form.addRow("Brightness", self._bright)
+        form.addRow("Gamma", self._gamma)
         form.addRow("", auto)
         return group
 
@@ -289,7 +290,7 @@ class MeasurePanel(QWidget):
         self._title.setWordWrap(True)
         self._form = QFormLayout()
         self._form.setHorizontalSpacing(16)
-        self._chart = named(CurveChart("distance (nm)", "localizations"), "explore-profile")
+        self._chart = named(CurveChart("distance (nm)", "density (per µm²)"), "explore-profile")
         self._chart.setMinimumHeight(220)
         self._width = named(QDoubleSpinBox(), "explore-profile-width")
         self._width.setRange(1.0, 100_000.0)
@@ -306,7 +307,7 @@ class MeasurePanel(QWidget):
         self._width_row = QWidget()
         row = QHBoxLayout(self._width_row)
         row.setContentsMargins(0, 0, 0, 0)
-        label = QLabel("&Width of the strip")
+        label = QLabel("Width of the strip")
         label.setBuddy(self._width)
         row.addWidget(label)
         row.addWidget(self._width, 1)
@@ -353,7 +354,7 @@ class MeasurePanel(QWidget):
         self,
         title: str,
         numbers: Mapping[str, str],
-        curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+        curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
     ) -> None:
         """Show a profile along a line and its numbers."""
         self._hint.hide()

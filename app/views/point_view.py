@@ -58,10 +58,10 @@ class PointView(QWidget):
         self._wants_gl = gl
         self.plain = named(_PlainView(self), "explore-3d-canvas")
         self.plain.camera_changed.connect(self.camera_changed)
-        self._spin = named(QPushButton("&Spin"), "explore-3d-spin")
+        self._spin = named(QPushButton("Spin"), "explore-3d-spin")
         self._spin.setCheckable(True)
         self._spin.setToolTip("Let the points turn slowly, which shows their depth.")
-        self._reset = named(QPushButton("&Whole view"), "explore-3d-reset")
+        self._reset = named(QPushButton("Whole view"), "explore-3d-reset")
         self._reset.setToolTip("Turn and zoom back to the start.")
         self._stretch = named(QDoubleSpinBox(), "explore-3d-stretch")
         self._stretch.setRange(1.0, 10.0)
@@ -73,7 +73,7 @@ class PointView(QWidget):
         )
         self._notice = named(QLabel(), "explore-3d-notice")
         self._notice.setWordWrap(True)
-        label = QLabel("&Height")
+        label = QLabel("Height")
         label.setBuddy(self._stretch)
         bar = QHBoxLayout()
         for widget in (self._spin, self._reset, label, self._stretch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,8 @@ def stamp_file(
         info = path.stat()
         if path.is_dir():
             return _stamp_folder(path, info.st_mtime_ns, check)
+        if not stat.S_ISREG(info.st_mode):  # reading a pipe or a device may never end
+            return FileStamp(status="unreadable", detail="it is no file")
         known = earlier is not None and earlier.status == "present" and earlier.digest
         if (
             known

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
 from pytestqt.qtbot import QtBot
 
+from app.controllers import file_watch
+from app.models.fingerprints import FileStamp
 from app.models.problem import Problem
 from app.models.project_store import BACKUP_NAME
 from app.models.steps import Step, StepStatus
@@ -223,6 +226,35 @@ def test_file_that_went_away_is_noticed_and_comes_back(
     with qtbot.waitSignal(session.states_changed, timeout=20_000):
         session.recheck()
     assert session.states[Step.MOVIE].status is StepStatus.DONE
+
+
+def test_hanging_drive_takes_one_thread_and_stops_nothing(
+    qtbot: QtBot, tmp_path: Path, make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network drive does not answer: the session goes on, and asks it only once."""
+    answers = threading.Event()
+    asked: list[Path] = []
+
+    def hang(path: Path, *_rest: object) -> FileStamp:
+        asked.append(path)
+        answers.wait()
+        return FileStamp(status="away")
+
+    monkeypatch.setattr(file_watch, "stamp_file", hang)
+    session = make_session()
+    session.new(tmp_path / "p")
+    ready(session, tmp_path)
+    qtbot.waitUntil(lambda: bool(asked))
+    for _ in range(5):
+        session.recheck()
+    session.update("Choose device", localize_device="cpu")
+    qtbot.waitUntil(lambda: session.is_saved, timeout=20_000)
+    assert len(asked) == 1
+    assert session.states[Step.MOVIE].status is StepStatus.DONE, "not known to be missing"
+    answers.set()
+    qtbot.waitUntil(
+        lambda: session.states[Step.MOVIE].status is StepStatus.ATTENTION, timeout=20_000
+    )
 
 
 def test_looking_at_results_marks_their_steps(tmp_path: Path, make_session: MakeSession) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,12 @@ def test_file_that_cannot_be_read_is_said_so(
     assert stamp.status == "unreadable"
     assert "Permission denied" in stamp.detail
     assert stamp_file(Path("no\0name")).status == "unreadable"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no named pipes in folders")
+def test_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert stamp_file(tmp_path / "pipe").status == "unreadable"
 
 
 def test_folder_of_frames_follows_its_files(tmp_path: Path) -> None:

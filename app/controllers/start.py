@@ -18,8 +18,6 @@ from app.views.start_page import RecentProject, StartPage
 from decode_engine.contract.configs import CameraConfig, LocalizeConfig, SimulationConfig
 from decode_engine.contract.jobs import LocalizeSpec
 from decode_engine.errors import EngineError
-from decode_engine.io.cameras import read_camera_config
-from decode_engine.io.models import read_model
 from decode_engine.io.resources import resource_path
 
 __all__ = ["StartController"]
@@ -194,6 +192,10 @@ def _look_at(folders: tuple[str, ...], check: Callable[[], None]) -> list[Recent
 
 
 def _read_example() -> _Example:
+    # Imported late, in the background: the readers would lengthen the start of the app.
+    from decode_engine.io.cameras import read_camera_config
+    from decode_engine.io.models import read_model
+
     model = resource_path("example", "model.decode")
     return _Example(
         movie=resource_path("example", "movie.tif"),

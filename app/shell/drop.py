@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QObject, Qt
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 
 from app.models.problem import Problem
-from app.models.recognition import CAN_BE_DROPPED, Recognized, recognize
 from app.models.steps import Step
 from app.shell.main_window import MainWindow
 from app.shell.question_card import Choice
+
+if TYPE_CHECKING:
+    from app.models.recognition import Recognized
 
 __all__ = ["DropTarget"]
 
@@ -50,7 +53,7 @@ class DropTarget(QObject):
         wanted = tuple(paths)
         self._window.context.background.run(
             "recognize",
-            lambda _check: [recognize(path) for path in wanted],
+            lambda _check: _recognize(wanted),
             self._sort,
             self._window.show_problem,
         )
@@ -90,6 +93,13 @@ class DropTarget(QObject):
         self._window.show_step(step)
 
 
+def _recognize(paths: Sequence[Path]) -> list[Recognized]:
+    # Readers of all formats take a third of a second to import; not at the start of the app.
+    from app.models.recognition import recognize
+
+    return [recognize(path) for path in paths]
+
+
 def _local_paths(event: QDropEvent | QDragEnterEvent) -> list[Path]:
     return [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
 
@@ -97,6 +107,8 @@ def _local_paths(event: QDropEvent | QDragEnterEvent) -> list[Path]:
 def _problem(unknown: Sequence[Recognized]) -> Problem | None:
     if not unknown:
         return None
+    from app.models.recognition import CAN_BE_DROPPED
+
     first = unknown[0]
     more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
     return Problem(

@@ -22,7 +22,7 @@ from app.models.problem import Problem
 from app.models.steps import STEP_INFO, Step, StepState, StepStatus
 from app.shell.jobs_bar import JobsBar
 from app.shell.navigation import NavigationBar
-from app.shell.pages import make_controller
+from app.shell.pages import import_libraries, make_controller
 from app.shell.question_card import QuestionCard
 from app.shell.sidebar import Sidebar
 from app.views.help_panel import HelpPanel
@@ -68,7 +68,7 @@ class MainWindow(QMainWindow):
         context.session.states_changed.connect(self._show_states)
         self._show_states()
         self._warm_up = QTimer(self)
-        self._warm_up.setInterval(0)
+        self._warm_up.setInterval(20)  # room for clicks between two pages
         self._warm_up.timeout.connect(self._make_one_page)
 
     @property
@@ -104,6 +104,11 @@ class MainWindow(QMainWindow):
 
     def make_remaining_pages(self) -> None:
         """Make the other pages one by one, whenever the window has nothing else to do."""
+        self.context.background.run(
+            "libraries", import_libraries, self._start_making, self._start_making
+        )
+
+    def _start_making(self, _outcome: object) -> None:
         self._warm_up.start()
 
     def show_help(self, visible: bool) -> None:

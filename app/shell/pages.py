@@ -1,31 +1,77 @@
-"""Which controller makes which page; each is imported when its page is first needed."""
+"""Which controller makes which page; late imports keep the start of the app short."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
-
-from PySide6.QtWidgets import QLabel
+from collections.abc import Callable
 
 from app.controllers.page_controller import AppContext, PageController
 from app.models.steps import Step
-from app.views.page import Page
 
-__all__ = ["make_controller"]
+__all__ = ["import_libraries", "make_controller"]
+
+# What takes long to import and makes nothing of Qt, so that another thread may do it.
+_LIBRARIES = (
+    "scipy.ndimage",
+    "scipy.io",
+    "cmap",
+    "app.models.recognition",
+    "decode_engine.analysis.rendering",
+)
 
 
 def make_controller(step: Step, context: AppContext) -> PageController:
     """Return the controller of a step with its page."""
-    name = f"app.controllers.{step.value}"
-    if importlib.util.find_spec(name) is None:
-        return _placeholder(step, context)
-    controller = getattr(importlib.import_module(name), f"{step.value.title()}Controller")
-    made: PageController = controller(context)
-    return made
+    return _controller(step)(context)
 
 
-def _placeholder(step: Step, context: AppContext) -> PageController:
-    page = Page(step)
-    page.body.addWidget(QLabel("This page is being built."))
-    page.body.addStretch()
-    return PageController(context, page)
+def import_libraries(check: Callable[[], None]) -> None:
+    """Import what the pages need, so that making them is quick."""
+    for name in _LIBRARIES:
+        check()
+        importlib.import_module(name)
+
+
+def _controller(step: Step) -> Callable[[AppContext], PageController]:
+    """Import a controller; written out so that a frozen app finds them all."""
+    match step:
+        case Step.START:
+            from app.controllers.start import StartController
+
+            return StartController
+        case Step.MOVIE:
+            from app.controllers.movie import MovieController
+
+            return MovieController
+        case Step.CALIBRATION:
+            from app.controllers.calibration import CalibrationController
+
+            return CalibrationController
+        case Step.CAMERA:
+            from app.controllers.camera import CameraController
+
+            return CameraController
+        case Step.SIMULATION:
+            from app.controllers.simulation import SimulationController
+
+            return SimulationController
+        case Step.TRAIN:
+            from app.controllers.train import TrainController
+
+            return TrainController
+        case Step.LOCALIZE:
+            from app.controllers.localize import LocalizeController
+
+            return LocalizeController
+        case Step.CORRECT:
+            from app.controllers.correct import CorrectController
+
+            return CorrectController
+        case Step.EXPLORE:
+            from app.controllers.explore import ExploreController
+
+            return ExploreController
+        case Step.EXPORT:
+            from app.controllers.export import ExportController
+
+            return ExportController

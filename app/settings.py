@@ -154,9 +154,10 @@ def _valid_part(content: dict[str, Any]) -> UserSettings:
 def engine_command() -> list[str]:
     """Return the command that starts an engine process.
 
-    A frozen app carries the engine inside its own executable, which serves when its first
-    word is ``serve``.
+    A frozen app has the engine as a program of its own beside it (a windowed program has no
+    standard streams on Windows); without that, its own executable serves when told so.
     """
     if getattr(sys, "frozen", False):
-        return [sys.executable, "serve"]
+        beside = Path(sys.executable).with_name(f"decode-engine{Path(sys.executable).suffix}")
+        return [str(beside if beside.is_file() else sys.executable), "serve"]
     return [sys.executable, "-m", "decode_engine", "serve"]

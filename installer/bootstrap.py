@@ -7,6 +7,7 @@ Ubuntu where it may, and does nothing twice: a stamp records what was installed.
     python3 installer/bootstrap.py run     start the app on the bundled example
     python3 installer/bootstrap.py test    run the linters, the type checker and the tests
     python3 installer/bootstrap.py setup   only set up
+    python3 installer/bootstrap.py freeze  build the double-click app into dist/ and try it out
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ SYSTEM_LIBRARIES = (
     "libx11-xcb1",
     "fonts-dejavu-core",
 )
+# A virtual display: some tests, and the trial of the frozen app, need a window on a screen.
+TEST_PACKAGES = ("xvfb", "xauth")
 
 
 def main() -> int:
@@ -52,11 +55,11 @@ def main() -> int:
         print(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}.")
         return 2
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("command", choices=["run", "test", "setup"])
+    parser.add_argument("command", choices=["run", "test", "setup", "freeze"])
     parser.add_argument("rest", nargs=argparse.REMAINDER, help="passed on (to pytest, to the app)")
     options = parser.parse_args()
     try:
-        set_up(with_tests=options.command == "test")
+        set_up(with_tests=options.command in ("test", "freeze"))
     except (subprocess.CalledProcessError, OSError) as error:
         print(
             f"The installation failed: {error}.\nCheck the network and the free disk space, and "
@@ -67,12 +70,14 @@ def main() -> int:
         return run(options.rest)
     if options.command == "test":
         return test(options.rest)
+    if options.command == "freeze":
+        return freeze()
     return 0
 
 
 def set_up(*, with_tests: bool) -> None:
     """Make the virtual environment and install what is missing."""
-    install_system_libraries()
+    install_system_libraries(TEST_PACKAGES if with_tests else ())
     extras = "[dev]" if with_tests else ""
     stamp = VENV / ("stamp-test" if with_tests else "stamp-run")
     wanted = fingerprint()
@@ -115,7 +120,7 @@ def python() -> Path:
     return VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def install_system_libraries() -> None:
+def install_system_libraries(more: tuple[str, ...] = ()) -> None:
     """Install the libraries Qt needs on Debian and Ubuntu; elsewhere Qt brings its own."""
     if not sys.platform.startswith("linux") or shutil.which("dpkg-query") is None:
         return
@@ -127,7 +132,9 @@ def install_system_libraries() -> None:
     ).stdout.splitlines()
     installed = {line.split()[0] for line in listed if line.endswith(" installed")}
     missing = [
-        name for name in SYSTEM_LIBRARIES if name not in installed and f"{name}t64" not in installed
+        name
+        for name in (*SYSTEM_LIBRARIES, *more)
+        if name not in installed and f"{name}t64" not in installed
     ]
     if missing:
         install_packages(missing)
@@ -191,6 +198,27 @@ def test(rest: list[str]) -> int:
             " ".join(Path(word).name if i == 0 else word for i, word in enumerate(step)),
             flush=True,
         )
+        code = subprocess.run(step, cwd=ROOT, env=environment, check=False).returncode
+        if code:
+            return code
+    return 0
+
+
+def freeze() -> int:
+    """Build the double-click app of this system into ``dist`` and run the example in it."""
+    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    specification = ROOT / "installer" / "decode_desktop.spec"
+    build = [str(python()), "-m", "PyInstaller", "--noconfirm", "--log-level", "WARN"]
+    folders = ["--distpath", str(ROOT / "dist"), "--workpath", str(ROOT / "build")]
+    steps = [
+        [*build, *folders, str(specification)],
+        [
+            str(python()),
+            str(ROOT / "installer" / "smoke.py"),
+            str(ROOT / "dist" / "decode-desktop"),
+        ],
+    ]
+    for step in steps:
         code = subprocess.run(step, cwd=ROOT, env=environment, check=False).returncode
         if code:
             return code

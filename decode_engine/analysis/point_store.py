@@ -428,6 +428,16 @@ def warm_up() -> None:
 
     To be called on a thread of its own while the program starts.
     """
+    # A kernel is ready although it could not be written to a full disk; each try passes one.
+    for _ in range(50):
+        try:
+            _use_every_kernel()
+        except OSError:
+            continue
+        return
+
+
+def _use_every_kernel() -> None:
     few = np.arange(4, dtype=np.float32)
     table = Localizations(
         frame=np.arange(4, dtype=np.int32),

@@ -21,6 +21,7 @@ from decode_engine.analysis.point_store import (
     color_bar,
     suggest_gain,
     tone,
+    warm_up,
 )
 from decode_engine.analysis.pyramid import base_grid
 from decode_engine.domain.localizations import Localizations
@@ -423,3 +424,18 @@ def test_tone_is_mean_colour_times_brightness() -> None:
     np.testing.assert_array_equal(
         pixels[0], [[0, 0, 0], [128, 64, 0], [255, 128, 0], [255, 128, 0]]
     )
+
+
+def test_a_full_disk_does_not_stop_the_first_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numba keeps a kernel that it could not write to its cache."""
+    failures = iter([OSError("No space left on device")] * 3)
+    build = PointStore.build
+
+    def failing(table: Localizations) -> PointStore:
+        for error in failures:
+            raise error
+        return build(table)
+
+    monkeypatch.setattr(PointStore, "build", failing)
+    warm_up()
+    assert next(failures, None) is None

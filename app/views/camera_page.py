@@ -294,10 +294,13 @@ class CameraPage(Page):
         self, edges: NDArray[np.float64] | None, counts: NDArray[np.float64] | None, words: str
     ) -> None:
         """Draw the histogram of the movie's photons, or take it away."""
-        if edges is None or counts is None:
-            self._chart.clear()
-        else:
-            self._chart.set_histogram("movie", edges, counts)
+        self._chart.clear()
+        if edges is not None and counts is not None:
+            self._chart.set_histogram("all pixels", edges, counts)
+            n_negative = int(np.searchsorted(edges, 0.0, side="right")) - 1  # whole bars below 0
+            if n_negative > 0:
+                negative = edges[: n_negative + 1], counts[:n_negative]
+                self._chart.set_histogram("negative photons", *negative)
         self._words.setText(words)
 
     # -- questions

@@ -25,6 +25,7 @@ __all__ = ["MovieList", "MovieRow", "ask_for_files", "ask_for_folder"]
 _FILTER = (
     "Movies (*.tif *.tiff *.btf *.tf8 *.raw *.dax *.npy *.stk);;All files (*)"  # any dialect inside
 )
+_MOST_ROWS = 5
 
 
 class MovieRow(NamedTuple):
@@ -62,7 +63,6 @@ class MovieList(QWidget):
         self._list = named(QListWidget(), "movie-list")
         self._list.setAccessibleName("Movies")
         self._list.setToolTip("The movies of this project; the chosen one is shown.")
-        self._list.setMinimumHeight(70)
         self._list.setUniformItemSizes(True)
         self._list.setSpacing(1)
         self._list.setTextElideMode(Qt.TextElideMode.ElideMiddle)
@@ -120,12 +120,19 @@ class MovieList(QWidget):
         if self._list.currentItem() is not None:
             self._list.scrollToItem(self._list.currentItem())
         self._list.blockSignals(False)
+        self._fit_height()
         self._update_buttons()
 
     def set_warning(self, text: str) -> None:
         """Say what is odd about the list as a whole."""
         self._warning.setText(f"⚠ {text}" if text else "")
         self._warning.setVisible(bool(text))
+
+    def _fit_height(self) -> None:
+        """Take the room of two to five movies; more are scrolled."""
+        row_px = self._list.sizeHintForRow(0) + 2 * self._list.spacing()
+        rows = min(max(self._list.count(), 2), _MOST_ROWS)
+        self._list.setFixedHeight(rows * max(row_px, 1) + 2 * self._list.frameWidth() + 2)
 
     def _row_changed(self, row: int) -> None:
         self._update_buttons()

@@ -121,7 +121,6 @@ class MoviePage(Page):
         left = QWidget()
         column = QVBoxLayout(left)
         column.setContentsMargins(0, 0, 6, 0)
-        self.movies.setMaximumHeight(210)
         column.addWidget(self.movies)
         column.addWidget(self.part)
         column.addWidget(self._facts_card)

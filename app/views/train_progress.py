@@ -106,11 +106,16 @@ class TrainProgress(QWidget):
         """Draw the curves of runs by name."""
         self.curves.show_runs(runs)
 
-    def show_metrics(self, metrics: Mapping[str, float]) -> None:
+    def show_metrics(self, metrics: Mapping[str, object]) -> None:
         """Show the newest scores as large numbers."""
         for (name, _, pattern, _), label in zip(_TILES, self._numbers, strict=True):
             axes = (metrics.get(f"{name}_{axis}") for axis in "xyz")
-            values = [v for v in (metrics.get(name), *axes) if v is not None and math.isfinite(v)]
+            # A summary has what is not finite as text.
+            values = [
+                v
+                for v in (metrics.get(name), *axes)
+                if isinstance(v, int | float) and math.isfinite(v)
+            ]
             # Of three axes the worst: farthest from 1.
             worst = max(values, key=lambda v: abs(math.log(v)) if v > 0 else math.inf, default=None)
             label.setText("–" if worst is None else pattern.format(worst))

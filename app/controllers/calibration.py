@@ -251,7 +251,7 @@ class CalibrationController(PageController):
         choice = CalibrationChoice(mode="file", path=str(path))
         if choice == self.context.session.settings.calibration:
             self._shown = None  # read it again: it may have been repaired
-        self._update("Load a calibration", calibration=choice)
+        self._update(f"Load {path.name}", calibration=choice)
         self._refresh()
 
     def _choose_entry(self, region: int | None, channel: int | None) -> None:

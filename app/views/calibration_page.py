@@ -39,6 +39,7 @@ _WAYS: tuple[tuple[Way, str, str], ...] = (
     ("beads", "&Make from bead stacks", "For 3D, on your own microscope"),
     ("gaussian_2d", "&2D without calibration", "For movies without height"),
 )
+_REPORT_WIDTH = 580  # fits beside the settings in a small window
 _EMPTY = (
     "No calibration yet.\n\nThe network learns from simulated molecules, so it must know how one "
     "molecule looks at each height. Choose one of the three ways above."
@@ -123,7 +124,9 @@ class CalibrationPage(Page):
         if image is None:
             self._report.clear()
         else:
-            self._report.setPixmap(image)
+            width = min(image.width(), _REPORT_WIDTH)
+            smooth = Qt.TransformationMode.SmoothTransformation
+            self._report.setPixmap(image.scaledToWidth(width, smooth))
 
     def _make_way_buttons(self) -> QHBoxLayout:
         row = QHBoxLayout()

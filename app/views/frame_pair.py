@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QComboBox,
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QSizePolicy,
     QSlider,
     QVBoxLayout,
     QWidget,
@@ -42,21 +42,13 @@ class FramePair(QWidget):
         self._views = {"own": FrameView(), "simulated": FrameView()}
         self._titles = {"own": QLabel("Your frames"), "simulated": QLabel("Simulated frames")}
         self._busy = named(QLabel(), "simulation-busy")
-        grid = QGridLayout()
-        for column, (name, view) in enumerate(self._views.items()):
+        films = QHBoxLayout()
+        for name, view in self._views.items():
             view.setAccessibleName(self._titles[name].text())
-            title = QHBoxLayout()
-            title.addWidget(self._titles[name])
-            title.addStretch()
-            if name == "simulated":
-                self._add_choices(title)
-            grid.addLayout(title, 0, column)
-            grid.addWidget(named(view, f"simulation-{name}-view"), 1, column)
-            grid.setColumnStretch(column, 1)
-        grid.setRowStretch(1, 1)
+            films.addWidget(self._column(name), 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(grid, 1)
+        layout.addLayout(films, 1)
         layout.addLayout(self._make_controls())
         self.set_busy(busy=False)
 
@@ -98,6 +90,22 @@ class FramePair(QWidget):
     def set_kind(self, kind: str) -> None:
         """Show which end of the ranges is simulated, without emitting."""
         self._kind.setCurrentIndex([name for name, _, _ in _KINDS].index(kind))
+
+    def _column(self, name: str) -> QWidget:
+        """Return title, choices and view of one film."""
+        column = QWidget()
+        # Halves, whatever stands above them: the same field must have the same size.
+        column.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+        title = QHBoxLayout()
+        title.addWidget(self._titles[name])
+        title.addStretch()
+        if name == "simulated":
+            self._add_choices(title)
+        layout = QVBoxLayout(column)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(title)
+        layout.addWidget(named(self._views[name], f"simulation-{name}-view"), 1)
+        return column
 
     def _make_controls(self) -> QHBoxLayout:
         self._slider = named(QSlider(Qt.Orientation.Horizontal), "simulation-frame")

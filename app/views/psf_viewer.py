@@ -30,6 +30,7 @@ _VIEWS = (
     ("xz", "From the side: x and height", "Cut through the centre; the line is the height shown."),
     ("yz", "From the side: y and height", "Cut through the centre; the line is the height shown."),
 )
+_TALLEST = 6.0  # bounds above this many medians are not drawn
 _SCALES = {
     "slice": "each height on its own",
     "volume": "all heights together",
@@ -181,7 +182,9 @@ class PsfViewer(QWidget):
     def _show_curves(self, psf: PsfVolume) -> None:
         curves = {"x": psf.crlb_x_nm, "y": psf.crlb_y_nm, "height z": psf.crlb_z_nm}
         for name, values in curves.items():
-            self.chart.set_curve(name, psf.z_nm, values)
+            # Where a PSF is cut off, bounds explode and would flatten all others.
+            limit = _TALLEST * np.nanmedian(values) if np.isfinite(values).any() else np.inf
+            self.chart.set_curve(name, psf.z_nm, np.where(values <= limit, values, np.nan))
 
     def _draw(self, *, keep_view: bool) -> None:
         psf = self._psf
@@ -199,7 +202,8 @@ class PsfViewer(QWidget):
                 ends = [-0.5, image.shape[1] - 0.5]
                 self._views[name].set_points("height", ends, [row, row], symbol="d", size_px=9)
             self.chart.set_marker(float(psf.z_nm[index]))
-            self._height.setText(f"z = {psf.z_nm[index]:.0f} nm")
+            # + 0 makes a rounded -0 plain.
+            self._height.setText(f"z = {round(psf.z_nm[index]) + 0:d} nm")
         else:
             self.chart.set_marker(None)
             across = float(psf.crlb_x_nm[0])

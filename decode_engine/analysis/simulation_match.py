@@ -44,7 +44,7 @@ _LARGEST_STEP = 3.0
 _CV_LIMITS = (0.05, 1.0)
 _LIFETIME_LIMITS = (0.3, 50.0)
 _DENSITY_LIMITS = (0.005, 8.0)
-_LEAST_SPOTS = 20
+_LEAST_SPOTS = 50
 # Frames of a movie differ more than the measured ones; training beyond them costs little.
 _DENSITY_MARGIN = 2.0
 _BACKGROUND_MARGIN = 1.5
@@ -126,7 +126,7 @@ def refine(own: FrameStatistics, simulated: FrameStatistics, typical: Typical) -
     Returns
     -------
     Typical
-        Settings whose evidence is too thin (fewer than 20 spots) are left as they are.
+        Settings whose evidence is too thin (fewer than 50 spots) are left as they are.
     """
     shift = float(np.median(own.background) - np.median(simulated.background))
     background = max(typical.background + shift, 0.0)
@@ -190,8 +190,8 @@ def suggest_settings(
     """Return ``config`` with ranges around the typical settings that hold the movie's frames.
 
     Density: from the sparsest to the densest tenth of the frames, and a factor 2 on both sides.
-    Background: likewise over tiles and blocks, and half as much again on both sides. Numbers are rounded
-    to two digits; a third one would not be true.
+    Background: likewise over tiles and blocks, and half as much again on both sides. Numbers are
+    rounded to two digits; a third one would not be true.
     """
     mean = max(float(own.spots_per_um2.mean()), 1e-9)
     sparse, dense = np.quantile(own.spots_per_um2, [0.1, 0.9]) / mean

@@ -157,7 +157,7 @@ class CameraController(PageController):
     def _judge(self) -> None:
         config, sample, proposal = self._shown, self._sample, self._proposal
         folder = self.context.session.folder
-        wanted = (config, id(sample), folder)
+        wanted = (config, sample, folder)
         if wanted == self._judged:
             return
         self._judged = wanted

@@ -227,6 +227,9 @@ class MovieController(PageController):
         self._reading.open(Path(path))
 
     def _opened(self, info: MovieInfo) -> None:
+        before = self._known.get(self._path)
+        if before is not None and not _same_movie(before, info):
+            self._traces.pop(self._path, None)
         self._take_info(info)
         self._index = min(self._positions.get(self._path, 0), info.n_frames - 1)
         self.page.player.set_status("")
@@ -452,6 +455,12 @@ class MovieController(PageController):
         self._reading.scan(self._traces.get(self._path))
         if self._path in self._traces:
             self._show_traces(self._traces[self._path])
+
+
+def _same_movie(before: MovieInfo, now: MovieInfo) -> bool:
+    """Whether a file is what it was, or has only grown."""
+    shape = (before.height_px, before.width_px, before.dtype)
+    return shape == (now.height_px, now.width_px, now.dtype) and before.n_frames <= now.n_frames
 
 
 def _part_words(entry: MovieEntry) -> str:

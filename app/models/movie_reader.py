@@ -69,10 +69,18 @@ class MovieReader:
         self._closed = False
         self._frames: OrderedDict[int, NDArray[Any]] = OrderedDict()
         self._cache_bytes = cache_bytes
+        try:
+            self._info = self._look()
+        except OSError:
+            self._source.close()
+            raise
 
     @property
     def info(self) -> MovieInfo:
-        """What is known of the movie now."""
+        """What is known of the movie, as of opening or the last `refresh`; asks no drive."""
+        return self._info
+
+    def _look(self) -> MovieInfo:
         source = self._source
         size = source.path.stat().st_size if source.path.is_file() else None
         return MovieInfo(
@@ -120,7 +128,9 @@ class MovieReader:
         with self._lock:
             try:
                 self._require_open()
-                return self._source.refresh()
+                n_frames = self._source.refresh()
+                self._info = self._look()
+                return n_frames
             finally:
                 self._close_if_retired()
 

@@ -65,7 +65,7 @@ class MoviePage(Page):
         self.player = MoviePlayer()
         self._facts = QFormLayout()
         self._facts.setVerticalSpacing(3)
-        self._chart = named(CurveChart("frame", "brightness (ADU)", title=""), "movie-traces")
+        self._chart = named(CurveChart("frame", "counts (ADU)"), "movie-traces")
         self._chart.setMinimumHeight(120)
         self._scan_text = named(QLabel(), "movie-scan-text")
         self._scan_text.setWordWrap(True)

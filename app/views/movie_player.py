@@ -37,8 +37,11 @@ class MoviePlayer(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.frame = named(FrameView(), "movie-frame")
-        self._status = named(QLabel(), "movie-status")
-        self._status.setAlignment(Qt.AlignmentFlag.AlignRight)
+        self._status = named(QLabel(self.frame), "movie-status")
+        self._status.setAutoFillBackground(True)
+        self._status.setMargin(6)
+        self._status.move(8, 8)
+        self._status.hide()
         self._play = named(QPushButton("Play"), "movie-play")
         self._play.setCheckable(True)
         self._play.setToolTip("Play the movie, or stop (Space). Frames are skipped, never late.")
@@ -79,7 +82,6 @@ class MoviePlayer(QWidget):
         contrast.addWidget(QLabel("ADU"))
         contrast.addWidget(self._auto)
         contrast.addStretch()
-        contrast.addWidget(self._status)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -140,6 +142,8 @@ class MoviePlayer(QWidget):
     def set_status(self, text: str) -> None:
         """Say what is going on (opening, waiting for a drive); empty for nothing."""
         self._status.setText(text)
+        self._status.adjustSize()
+        self._status.setVisible(bool(text))
 
     @property
     def rate(self) -> float:

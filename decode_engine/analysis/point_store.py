@@ -69,6 +69,7 @@ Rows: TypeAlias = NDArray[np.int64]
 
 DEFAULT_SIGMA_NM = 10.0  # for tables without uncertainties
 _PYRAMID_FROM = 1.35  # view pixels per finest cell of the pyramid: 27 nm
+_SHARP_PX = 0.3  # a median sigma below is not seen
 _ROWS_AT_ONCE = 1 << 21
 _NO_FLOATS: FloatArray = np.empty(0, np.float32)
 _NO_BOOLS: BoolArray = np.empty(0, np.bool_)
@@ -198,7 +199,7 @@ class PointStore:
         sigma_px = self._median_sigma_px(view, style)
         if view.pixel_size_nm > _PYRAMID_FROM * self._finest_nm:
             sums, n_drawn = self._from_pyramid(view, style, points, palette, mask, check)
-        elif style.mode == "histogram" or (not exact and max(sigma_px) < 0.4):
+        elif style.mode == "histogram" or (not exact and max(sigma_px) < _SHARP_PX):
             blocks = self._tiles.blocks(view, 0.0)
             sums, n_drawn = draw_counts(points, blocks, view, palette, check=check)
             final = style.mode == "histogram"
@@ -359,17 +360,18 @@ class PointStore:
                 sums, _ = draw_counts(points, blocks, grid, palette, check=check)
                 self._pyramid = key, Pyramid(grid, palette.n_channels, [sums])
             pyramid = self._pyramid[1]
-            cells, sums = pyramid.level(pyramid.level_for(view.pixel_size_nm))
-        sigma_px = tuple(s if s > 0.4 else 0.0 for s in self._median_sigma_px(view, style))
+            cells, sums = pyramid.level(pyramid.level_for(view))
+        sigma_px = tuple(s if s > _SHARP_PX else 0.0 for s in self._median_sigma_px(view, style))
         out = self._carry(view, cells, sums, palette.n_channels, sigma_px, check)
         return out, round(float(out[:, :: palette.n_channels].sum(dtype=np.float64)))
 
     def _blurred(
         self, view: View, style: Style, points: Points, palette: Palette, check: Check
     ) -> tuple[Sums, int]:
-        """Count on cells up to the width of the blur, fixed in space so that nothing shimmers."""
+        """Count on cells up to as wide as the blur, fixed in space so that nothing shimmers."""
         sigma_px = self._median_sigma_px(view, style)
-        pitch = view.pixel_size_nm * 2 ** max(0, math.floor(math.log2(min(sigma_px))))
+        steps = max(-1, math.floor(math.log2(min(sigma_px))))
+        pitch = view.pixel_size_nm * 2.0**steps
         margin = 4.0 * max(sigma_px) * view.pixel_size_nm
         first_x = math.floor((view.left_nm - margin) / pitch)
         first_y = math.floor((view.top_nm - margin) / pitch)

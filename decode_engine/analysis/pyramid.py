@@ -17,6 +17,7 @@ __all__ = ["Pyramid", "base_grid"]
 Bounds: TypeAlias = tuple[float, float, float, float]
 
 _BASE_NM = 20.0
+_CELLS_PER_PIXEL = 1.35  # at least; larger cells would blur the picture
 _MOST_CELLS = 1 << 24  # 268 MB of four channels; larger fields start coarser
 
 
@@ -46,13 +47,18 @@ class Pyramid:
         )
         return grid, sums
 
-    def level_for(self, pixel_size_nm: float) -> int:
-        """Return the coarsest level whose cells are clearly smaller than a pixel, or its size."""
-        ratio = pixel_size_nm / self.grid.pixel_size_nm
-        exact = math.log2(ratio) if ratio > 1.0 else 0.0
-        if abs(exact - round(exact)) < 1e-9:
-            return round(exact)
-        return max(0, math.floor(math.log2(ratio / 1.35)))
+    def level_for(self, view: ImageGrid) -> int:
+        """Return the coarsest level whose cells are clearly smaller than the pixels of a view.
+
+        Or of their size, if they lie on each other: then the sums are the pixels.
+        """
+        exact = math.log2(view.pixel_size_nm / self.grid.pixel_size_nm)
+        if exact > -0.5 and abs(exact - round(exact)) < 1e-9:
+            offsets = (view.left_nm - self.grid.left_nm, view.top_nm - self.grid.top_nm)
+            steps = [offset / view.pixel_size_nm for offset in offsets]
+            if all(abs(step - round(step)) < 1e-6 for step in steps):
+                return round(exact)
+        return max(0, math.floor(exact - math.log2(_CELLS_PER_PIXEL)))
 
 
 def base_grid(bounds_nm: Bounds) -> ImageGrid:

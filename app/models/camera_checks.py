@@ -195,22 +195,22 @@ def _offset_against(camera: CameraConfig, darkest: float, middle: float) -> Ligh
     if offset > middle:
         return Light(
             "bad",
-            f"Most pixels of the movie are darker (half of them below {middle:g} ADU) and would "
+            f"Most pixels of the movie are darker (half of them below {middle:.4g} ADU) and would "
             "have negative photons. Measure the offset from frames without light.",
         )
     if offset > darkest + 2.4 * noise_adu + 1:
         return Light(
             "doubt",
-            f"The darkest pixels (1 %: {darkest:g} ADU) lie below by more than read noise "
+            f"The darkest pixels (1 %: {darkest:.4g} ADU) lie below by more than read noise "
             "explains; the offset may be too high.",
         )
     if offset < 0.5 * darkest and darkest > 60:
         return Light(
             "doubt",
-            f"Far below the darkest pixels (1 %: {darkest:g} ADU). Right only if the background "
+            f"Far below the darkest pixels (1 %: {darkest:.4g} ADU). Right only if the background "
             "is that bright; else the offset is too low.",
         )
-    return Light("ok", f"Fits the movie, whose darkest pixels (1 %) have {darkest:g} ADU.")
+    return Light("ok", f"Fits the movie, whose darkest pixels (1 %) have {darkest:.4g} ADU.")
 
 
 def _noise_against(camera: CameraConfig, noise: DimPixelNoise) -> Light:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,19 +103,26 @@ def _bin_width(camera: CameraModel, wanted: float) -> float:
 
 def _words(histogram: PhotonHistogram, camera: CameraModel) -> str:
     negative = histogram.negative_share
-    read_noise = float(np.sqrt(np.mean(np.asarray(camera.read_variance_photons2))))
     percent = f"{100 * negative:.0f}" if negative > 0.1 else f"{100 * negative:.2g}"
     share = f"{percent} % of the pixels have negative photons"
     if negative == 0:
         meaning = "No pixel has negative photons."
     elif histogram.median < 0:
         meaning = f"✕ {share}: the offset is too high."
-    elif negative < 0.02 or histogram.median < 2 * read_noise:
-        meaning = f"{share}: that is read noise in dark places, and normal."
+    elif negative < 0.01 + 2 * _negative_by_noise(histogram.median, camera):
+        meaning = f"{share}: that is noise in dark places, and normal."
     else:
-        meaning = f"⚠ {share}, more than read noise explains: the offset may be too high."
+        meaning = f"⚠ {share}, more than noise explains: the offset may be too high."
     return (
         f"{meaning} Half of the pixels have more than {histogram.median:.3g} photons (about the "
         f"background), the brightest {histogram.brightest:,.0f}. Background is usually 1-200 "
         "photons per pixel, a molecule's brightest pixel 20-2000."
     )
+
+
+def _negative_by_noise(photons: float, camera: CameraModel) -> float:
+    """Return the share of pixels of this brightness that noise alone takes below zero."""
+    read = float(np.mean(np.asarray(camera.read_variance_photons2)))
+    shot = camera.excess_noise * max(0.0, photons) / camera.quantum_efficiency
+    sigma = math.sqrt(read + shot)
+    return 0.5 * math.erfc(photons / (sigma * math.sqrt(2))) if sigma > 0 else 0.0

@@ -184,3 +184,17 @@ def test_a_single_frame_has_no_pairs(tmp_path: Path) -> None:
     sample = sample_movie(MovieEntry(path=str(tmp_path / "m.tif")), lambda: None)
     assert not sample.has_pairs
     assert _judge(sample).histogram is not None
+
+
+@pytest.mark.parametrize(
+    ("photons", "dark_columns", "words"), [(3.0, 0, "and normal"), (40.0, 4, "more than noise")]
+)
+def test_negative_photons_are_explained(photons: float, dark_columns: int, words: str) -> None:
+    """Read noise takes dim pixels below zero; a tenth of dark columns in a bright field is odd."""
+    rng = np.random.default_rng(3)
+    electrons = rng.poisson(photons, (16, 40, 40)) + rng.normal(0, 1.6, (16, 40, 40))
+    electrons[:, :, :dark_columns] -= photons + 8
+    judgement = _judge(_sample(electrons / 0.5 + 100))
+    assert judgement.histogram is not None
+    assert judgement.histogram.negative_share > 0.02
+    assert words in judgement.words

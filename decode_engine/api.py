@@ -23,6 +23,7 @@ from decode_engine.contract.checking import validate
 from decode_engine.contract.configs import (
     CalibrateConfig,
     EvaluateConfig,
+    FilterConfig,
     FitMleConfig,
     LocalizeConfig,
     RenderConfig,
@@ -174,11 +175,21 @@ def fit_mle(
     return read_any_localizations(Path(out))
 
 
-def render(localizations: PathLike, *, out: PathLike, **settings: Any) -> Path:
-    """Draw localizations into a PNG or TIFF; ``settings`` are those of `RenderConfig`."""
+def render(
+    localizations: PathLike,
+    *,
+    out: PathLike,
+    filters: FilterConfig | None = None,
+    **settings: Any,
+) -> Path:
+    """Draw localizations into a PNG or TIFF; ``settings`` are those of `RenderConfig`.
+
+    Only those that pass the filters are drawn.
+    """
     spec = jobs.RenderSpec(
         localizations=os.fspath(localizations),
         out=os.fspath(out),
+        filters=filters or FilterConfig(),
         config=_config(RenderConfig, settings),
     )
     _run(spec, None, None)

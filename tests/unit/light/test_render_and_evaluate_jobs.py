@@ -11,7 +11,12 @@ import pytest
 import tifffile
 from PIL import Image
 
-from decode_engine.contract.configs import EvaluateConfig, RenderConfig
+from decode_engine.contract.configs import (
+    EvaluateConfig,
+    FilterConfig,
+    FilterRange,
+    RenderConfig,
+)
 from decode_engine.contract.jobs import EvaluateSpec, RenderSpec
 from decode_engine.contract.messages import ArtifactEvent, EventBody, LogEvent
 from decode_engine.domain.localizations import Emitters, Localizations
@@ -68,6 +73,24 @@ def test_tiff_of_densities(files: tuple[str, str], tmp_path: Path) -> None:
     assert density.sum() == pytest.approx(4000, rel=1e-4)
     assert summary["n_drawn"] == summary["n_localizations"] == 4000
     assert ArtifactEvent(kind="image", path=str(out)) in events
+
+
+def test_only_what_passes_the_filters_is_drawn(files: tuple[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "image.tif"
+    filters = FilterConfig(
+        ranges=(FilterRange(column="z_nm", low=0.0), FilterRange(column="photons", high=2000.0))
+    )
+    spec = RenderSpec(
+        localizations=files[1],
+        out=str(out),
+        filters=filters,
+        config=RenderConfig(mode="histogram", field_nm=(0, 0, 3000, 3000)),
+    )
+    summary = render.run(spec, JobContext())
+    _, table = _tables()
+    passing = (table.z_nm >= 0) & (table.photons <= 2000)
+    assert summary["n_drawn"] == passing.sum()
+    assert tifffile.imread(out).sum() == passing.sum()
 
 
 @pytest.mark.parametrize("mode", ["histogram", "gaussian"])

@@ -166,10 +166,16 @@ class StartController(PageController):
 
     def _list_recent(self) -> None:
         # A drive that hangs must not hang the window, so in the background.
-        folders = self.context.settings.value.recent_projects
+        folders, session = self.context.settings.value.recent_projects, self.context.session
+
+        def look(check: Callable[[], None]) -> list[RecentProject]:
+            # Projects that never got a name must be found again, too (after a crash, say).
+            unnamed = [str(folder) for folder in session.unnamed_projects()]
+            return _look_at(tuple(dict.fromkeys((*folders, *unnamed))), check)
+
         self.context.background.run(
             "recent",
-            lambda check: _look_at(folders, check),
+            look,
             self._view.show_recent,
             self.page.show_problem,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import platform
 import sys
@@ -9,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from PySide6.QtCore import QCoreApplication, QStandardPaths, Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
 import decode_engine
@@ -23,6 +24,8 @@ from app.shell.crash import CrashGuard, SessionMark
 from app.shell.desktop import Desktop
 from app.shell.logs import LogBuffer, install_qt_handler, write_to_file
 from app.shell.theme import Theme
+from decode_engine.errors import InputError
+from decode_engine.io.resources import resource_path
 
 __all__ = ["make_application", "make_context", "run"]
 
@@ -49,6 +52,8 @@ def run(project: Path | None = None, *, example: bool = False) -> int:
     desktop = Desktop(context, theme, log, data)
     guard.caught.connect(lambda what: desktop.report_crash(what, guard.saved_in))
     desktop.window.closed.connect(application.quit)
+    # The system shuts down: everything to disk before it asks the windows to close.
+    application.commitDataRequest.connect(lambda _manager: context.session.save_now())
     desktop.begin(project, example=example)
     if crashed is not None:
         desktop.report_hard_crash(crashed)
@@ -72,6 +77,9 @@ def make_application() -> QApplication:
     application.setApplicationName("Decode Desktop")
     application.setApplicationVersion(decode_engine.__version__)
     application.setDesktopFileName("decode-desktop")
+    with contextlib.suppress(InputError):  # an app without its icon works, too
+        icon = resource_path("icons", "decode-desktop.png")
+        application.setWindowIcon(QIcon(str(icon)))
     application.setQuitOnLastWindowClosed(False)  # engines are stopped behind the closed window
     return application
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QObject
 
 from app.controllers.page_controller import AppContext, PageController
 from app.controllers.start import StartController
@@ -55,6 +55,7 @@ class Desktop(QObject):
         super().__init__(self.window)
         self.context = context
         self._log = log
+        self._tour_due = False
         self._engine = (context.settings.value.engine_command, context.settings.value.path_map)
         self.status = Status(context, self.window.jobs_bar)
         self.commands = Commands(self.window, theme, log, self.facts, log_folder)
@@ -79,7 +80,7 @@ class Desktop(QObject):
             self.window.show_problem(self.context.settings.problem)
         self.window.make_remaining_pages()
         if example:
-            self.start_controller.start_example()
+            self._start_example()
         elif path is not None:
             self.drop.take([path.absolute()])
 
@@ -124,15 +125,18 @@ class Desktop(QObject):
         start.new_requested.connect(self.projects.new)
         start.open_requested.connect(self.projects.open)
         start.open_folder_requested.connect(self.projects.open_folder)
-        start.example_wanted.connect(self._example_with_tour)
+        start.example_wanted.connect(self._start_example)
+        start.go_to.connect(self._on_example_ready)
 
-    def _example_with_tour(self) -> None:
+    def _start_example(self) -> None:
+        self._tour_due = not self.context.settings.value.tour_seen
         self.start_controller.start_example()
-        if not self.context.settings.value.tour_seen:
-            timer = QTimer(self)
-            timer.setSingleShot(True)
-            timer.timeout.connect(self.commands.tour.start)
-            timer.start(0)
+
+    def _on_example_ready(self, step: Step) -> None:
+        """Begin the first tour once the pages have something to show."""
+        if self._tour_due and step is Step.LOCALIZE:
+            self._tour_due = False
+            self.commands.tour.start()
 
     def _follow_settings(self, settings: UserSettings) -> None:
         engine = (settings.engine_command, settings.path_map)

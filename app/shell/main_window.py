@@ -22,10 +22,11 @@ from app.models.problem import Problem
 from app.models.steps import STEP_INFO, Step, StepState, StepStatus
 from app.shell.jobs_bar import JobsBar
 from app.shell.navigation import NavigationBar
-from app.shell.pages import import_libraries, make_controller
+from app.shell.pages import import_graphics, import_libraries, make_controller
 from app.shell.question_card import QuestionCard
 from app.shell.sidebar import Sidebar
 from app.views.help_panel import HelpPanel
+from app.views.page import Page
 from decode_engine.errors import InputError
 from decode_engine.io.resources import resource_path
 
@@ -62,6 +63,8 @@ class MainWindow(QMainWindow):
         self._controllers: dict[Step, PageController] = {}
         self._notices: set[Step] = set()
         self._current: Step | None = None
+        self._held: Step | None = None
+        self._holding = False
         self.may_close: Callable[[], bool] = lambda: True
         self._build()
         self._restore()
@@ -83,7 +86,7 @@ class MainWindow(QMainWindow):
             self._controllers[step] = controller
             self._stack.addWidget(controller.page)
             _leave_drops_to_the_window(controller.page)
-            controller.go_to.connect(self.show_step)
+            controller.go_to.connect(self._on_go_to)
             self._show_notice(step)
         return self._controllers[step]
 
@@ -102,6 +105,19 @@ class MainWindow(QMainWindow):
         controller.activate()
         self.step_shown.emit(step)
 
+    def hold(self, on: bool) -> None:
+        """Let wishes of pages for other pages wait (during a tour), or follow the last one."""
+        self._holding = on
+        if not on and self._held is not None:
+            self.show_step(self._held)
+        self._held = None
+
+    def _on_go_to(self, step: Step) -> None:
+        if self._holding:
+            self._held = step
+        else:
+            self.show_step(step)
+
     def make_remaining_pages(self) -> None:
         """Make the other pages one by one, whenever the window has nothing else to do."""
         self.context.background.run(
@@ -115,9 +131,14 @@ class MainWindow(QMainWindow):
         """Show or hide the help beside the page."""
         self._help.setVisible(visible)
 
+    @property
+    def current_page(self) -> Page:
+        """The page that is in front."""
+        return self.controller(self.current_step).page
+
     def show_problem(self, problem: Problem | None) -> None:
         """Show a problem on the page that is in front."""
-        self.controller(self.current_step).page.show_problem(problem)
+        self.current_page.show_problem(problem)
 
     @property
     def pages_made(self) -> tuple[Step, ...]:
@@ -208,6 +229,9 @@ class MainWindow(QMainWindow):
                 self.controller(step)
                 return
         self._warm_up.stop()
+        self.context.background.run(
+            "libraries", import_graphics, lambda _none: None, lambda _problem: None
+        )
 
     def _restore(self) -> None:
         settings = self.context.settings.value

@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 
+from PySide6.QtGui import QGuiApplication
+
 from app.controllers.page_controller import AppContext, PageController
 from app.models.steps import Step
 
-__all__ = ["import_libraries", "make_controller"]
+__all__ = ["import_graphics", "import_libraries", "make_controller"]
 
 # What takes long to import and makes nothing of Qt, so that another thread may do it.
 _LIBRARIES = (
@@ -30,6 +32,12 @@ def import_libraries(check: Callable[[], None]) -> None:
     for name in _LIBRARIES:
         check()
         importlib.import_module(name)
+
+
+def import_graphics(_check: Callable[[], None]) -> None:
+    """Import what draws with OpenGL; where there is none, it is never needed."""
+    if QGuiApplication.platformName() != "offscreen":
+        importlib.import_module("vispy.scene")
 
 
 def _controller(step: Step) -> Callable[[AppContext], PageController]:

@@ -13,6 +13,7 @@ from app.models.problem import Problem
 from app.models.steps import Step
 from app.shell.main_window import MainWindow
 from app.shell.question_card import Choice
+from app.views.page import Page
 
 __all__ = ["Projects", "documents_folder"]
 
@@ -28,7 +29,9 @@ class Projects(QObject):
         self._session = window.context.session
         self._settings = window.context.settings
         self._recent: QMenu | None = None
-        self._session.save_failed.connect(window.show_problem)
+        self._told_on: Page | None = None  # the page that says that saving failed
+        self._session.save_failed.connect(self._on_save_failed)
+        self._session.saved.connect(self._on_saved)
         self._session.notice.connect(self._on_notice)
         self._session.untitled_kept.connect(self._on_untitled_kept)
         self._session.project_opened.connect(self._show_title)
@@ -140,6 +143,15 @@ class Projects(QObject):
     def _last_folder(self) -> Path:
         last = Path(self._settings.value.last_folder)
         return last if self._settings.value.last_folder and last.is_dir() else documents_folder()
+
+    def _on_save_failed(self, problem: Problem) -> None:
+        self._told_on = self._window.current_page
+        self._told_on.show_problem(problem)
+
+    def _on_saved(self) -> None:
+        if self._told_on is not None:
+            self._told_on.show_problem(None)
+            self._told_on = None
 
     def _on_notice(self, problem: Problem) -> None:
         self._window.show_problem(problem)

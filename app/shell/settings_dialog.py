@@ -59,7 +59,10 @@ class SettingsDialog(QDialog):
         self._build_engine(settings)
         self._cache = named(QLineEdit(settings.cache_folder), "settings-cache")
         self._cache.setPlaceholderText("The system's folder for temporary files")
-        self._cache.setToolTip("Folder for previews and untitled projects; needs some GB free")
+        self._cache.setToolTip(
+            "Folder for projects without a name and their previews; needs some GB free. "
+            "Takes effect at the next start of the app"
+        )
         browse = named(QPushButton("Choose…"), "settings-cache-choose")
         browse.clicked.connect(self._choose_cache)
         cache = QHBoxLayout()
@@ -98,7 +101,7 @@ class SettingsDialog(QDialog):
         self._command.setPlaceholderText("ssh gpu-computer decode-engine serve")
         self._command.setToolTip(
             "Command that starts the engine; it must answer without asking for a password. "
-            "Takes effect at the next start of the app"
+            "Jobs that run go on with the engine they have"
         )
         lines = "\n".join(f"{local} = {remote}" for local, remote in settings.path_map)
         self._paths = named(QPlainTextEdit(lines), "settings-paths")

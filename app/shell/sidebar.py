@@ -143,7 +143,8 @@ class _StepDelegate(QStyledItemDelegate):
             mark = color if chosen else status_color(state.status, palette)
             draw_mark(painter, box, state.status, mark, self.turn)
         painter.setPen(color)
-        self._draw_words(painter, row.adjusted(38, 4, -6, -4), index, state)
+        shown = state if step is not Step.START else StepState()
+        self._draw_words(painter, row.adjusted(38, 5, -6, -5), index, shown)
         painter.restore()
 
     def _draw_words(

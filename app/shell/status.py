@@ -10,6 +10,7 @@ from app.controllers.page_controller import AppContext
 from app.models.job_state import JobState
 from app.models.problem import Problem
 from app.shell.jobs_bar import JobLine, JobsBar
+from decode_engine.contract.messages import EventBody, LogEvent
 
 __all__ = ["Status"]
 
@@ -25,9 +26,11 @@ class Status(QObject):
         self._context = context
         self._bar = bar
         self.engine_problem: Problem | None = None
+        self._greeted = False
         self._phases: dict[str, str] = {}
         jobs = context.jobs
         jobs.job_changed.connect(self._on_job)
+        jobs.job_event.connect(self._on_event)
         jobs.devices_changed.connect(self._on_devices)
         jobs.engine_changed.connect(self._on_engine)
         context.session.project_changed.connect(self._show_jobs)
@@ -41,6 +44,10 @@ class Status(QObject):
             if state.failure is not None and state.failure.detail:
                 _log.info("job %s: %s", job_id, state.failure.detail)
         self._show_jobs()
+
+    def _on_event(self, job_id: str, body: EventBody) -> None:
+        if isinstance(body, LogEvent):
+            _log.info("job %s: %s", job_id, body.text)
 
     def _show_jobs(self) -> None:
         jobs, session = self._context.jobs, self._context.session
@@ -75,8 +82,11 @@ class Status(QObject):
         self._on_engine(None)
 
     def _on_engine(self, problem: Problem | None) -> None:
+        known, self.engine_problem = self.engine_problem, problem
+        if problem is None and known is None and self._greeted:
+            return
+        self._greeted = problem is None
         _log.info("engine: %s", "ready" if problem is None else f"{problem.code} {problem.detail}")
-        self.engine_problem = problem
         if problem is None:
             self._bar.show_engine("ready", f"Version {self._context.jobs.engine_version}")
         else:

@@ -96,6 +96,7 @@ class Tour(QObject):
     def start(self) -> None:
         """Begin at the first stop."""
         self._place = 0
+        self._window.hold(True)
         if self._overlay is None:
             self._overlay = _Overlay(self._window)
             self._overlay.moved.connect(self._move)
@@ -108,6 +109,7 @@ class Tour(QObject):
             self._overlay.hide()
             self._overlay.deleteLater()
             self._overlay = None
+            self._window.hold(False)
             self._window.context.settings.update(tour_seen=True)
             self.finished.emit()
 

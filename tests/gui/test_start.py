@@ -13,8 +13,10 @@ from pytestqt.qtbot import QtBot
 
 from app.controllers.page_controller import AppContext
 from app.controllers.session import ProjectSession
+from app.models.project_store import ProjectFile
 from app.models.steps import Step, StepStatus
 from app.shell.desktop import Desktop
+from decode_engine.errors import DiskFullError
 from decode_engine.io.resources import resource_path
 from tests.gui.shell_parts import make_desktop
 
@@ -123,12 +125,17 @@ def test_a_running_example_is_in_the_status_bar_and_cannot_be_started_twice(
     assert len(desktop.context.session.runs_of(Step.LOCALIZE)) == 1
 
 
-def test_the_first_example_begins_the_tour(qtbot: QtBot, desktop: Desktop) -> None:
+def test_the_first_example_begins_the_tour_which_is_not_disturbed(
+    qtbot: QtBot, desktop: Desktop
+) -> None:
     desktop.context.settings.update(tour_seen=False)
     qtbot.mouseClick(_button(desktop, "start-example"), LEFT)
-    qtbot.waitUntil(lambda: desktop.commands.tour.running, timeout=10_000)
+    qtbot.waitUntil(lambda: desktop.commands.tour.running, timeout=20_000)
     qtbot.waitUntil(lambda: bool(desktop.context.session.settings.localizations), timeout=30_000)
+    assert desktop.window.current_step is Step.START  # the tour's first stop
     desktop.commands.tour.stop()
+    assert desktop.window.current_step is Step.EXPLORE
+    assert desktop.context.settings.value.tour_seen
 
 
 def test_the_ways_in_lead_to_their_pages(qtbot: QtBot, desktop: Desktop) -> None:
@@ -240,6 +247,36 @@ def test_two_windows_on_one_project_ask(qtbot: QtBot, desktop: Desktop, tmp_path
     assert desktop.context.session.read_only
     assert "to look only" in desktop.window.windowTitle()
     other.close()
+
+
+def test_a_project_without_a_name_is_found_again(qtbot: QtBot, desktop: Desktop) -> None:
+    session = desktop.context.session
+    session.update("Choose device", localize_device="cpu")
+    folder = session.folder
+    desktop.commands.actions["close"].trigger()
+    assert session.folder != folder
+    recent = _recent(desktop)
+    qtbot.waitUntil(lambda: recent.count() == 1)
+    assert str(folder) in recent.item(0).text()
+    qtbot.waitUntil(lambda: not desktop.context.background.busy)
+
+
+def test_a_full_disk_is_told_until_the_project_is_saved_again(
+    qtbot: QtBot, desktop: Desktop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise DiskFullError("The disk is full.", hint="Free some space.")
+
+    session = desktop.context.session
+    with monkeypatch.context() as patch:
+        patch.setattr(ProjectFile, "save", full)
+        session.update("Choose device", localize_device="cpu")
+        assert session.save_now() is not None
+        assert _card(desktop) == "The disk is full. Free some space."
+    desktop.window.show_step(Step.TRAIN)
+    assert session.save_now() is None
+    desktop.window.show_step(Step.START)
+    assert _card(desktop) == ""
 
 
 def test_save_as_moves_an_untitled_project(

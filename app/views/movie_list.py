@@ -110,12 +110,16 @@ class MovieList(QWidget):
     def set_rows(self, rows: Sequence[MovieRow], current: int) -> None:
         """Show the movies without emitting."""
         self._list.blockSignals(True)
-        self._list.clear()
-        for row in rows:
+        # Items are kept: this may be the answer to a click that the list is still handling.
+        while self._list.count() > len(rows):
+            self._list.takeItem(self._list.count() - 1)
+        while self._list.count() < len(rows):
+            self._list.addItem(QListWidgetItem())
+        for i, row in enumerate(rows):
             mark = "⚠ " if row.missing else ""
-            item = QListWidgetItem(f"{mark}{row.name}\n{row.detail}")
+            item = self._list.item(i)
+            item.setText(f"{mark}{row.name}\n{row.detail}")
             item.setToolTip(row.tip)
-            self._list.addItem(item)
         self._list.setCurrentRow(current if 0 <= current < len(rows) else -1)
         if self._list.currentItem() is not None:
             self._list.scrollToItem(self._list.currentItem())

@@ -104,7 +104,8 @@ def test_several_files_are_added_by_the_dialog(
     assert "110 nm" in labels
     assert "not in the file" in labels
     rows = _child(controller, QListWidget, "movie-list")
-    rows.setCurrentRow(1)
+    place = rows.visualItemRect(rows.item(1)).center()
+    qtbot.mouseClick(rows.viewport(), Qt.MouseButton.LeftButton, pos=place)
     qtbot.waitUntil(lambda: "12 × 10 px" in rows.item(1).text(), timeout=10_000)
     assert "differ in size" in _text(controller, "movie-size-warning")
     _click(qtbot, controller, "movie-up")

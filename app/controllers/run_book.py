@@ -17,29 +17,27 @@ __all__ = ["RunBook"]
 class RunBook:
     """Writes runs down in the session's project.
 
-    A run belongs to the project in which it began; when another project has been opened since,
-    nothing is written (the record there says that it ran, so it will be found interrupted).
+    The session stays with its project while runs are going on, so a run's record is always there.
     """
 
     def __init__(self, session: ProjectSession) -> None:
         self._session = session
-        self._created: dict[str, str] = {}  # of the runs of this session, by id
+        self._known: set[str] = set()
         self._interrupted = False
 
     def knows(self, run_id: str) -> bool:
         """Whether this is a run that was begun or reopened here."""
-        return run_id in self._created
+        return run_id in self._known
 
     def begin(self, step: Step, title: str, run_id: str, spec: JobSpec) -> None:
         """Write down that a run begins."""
-        created = run_list.now_text()
-        self._created[run_id] = created
+        self._known.add(run_id)
         self._session.record_run(
             RunRecord(
                 run_id=run_id,
                 step=step,
                 title=title,
-                created=created,
+                created=run_list.now_text(),
                 spec=spec.model_dump(mode="json"),
                 inputs_fingerprint=self._session.fingerprint(spec),
             )
@@ -62,7 +60,7 @@ class RunBook:
         spec = None if record is None else run_list.resumed_spec(record)
         if record is None or spec is None:
             raise KeyError(run_id)
-        self._created[run_id] = record.created
+        self._known.add(run_id)
         self._session.record_run(
             record.model_copy(update={"state": "running", "failure": None, "outputs": {}})
         )
@@ -72,7 +70,7 @@ class RunBook:
         """Write down what has changed about a run, if it is worth keeping."""
         changed = before.phase != state.phase or before.artifacts != state.artifacts
         record = self._find(run_id)
-        if not changed or record is None or record.created != self._created[run_id]:
+        if not changed or record is None:
             return
         failure = state.failure
         self._session.record_run(

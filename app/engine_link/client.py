@@ -304,12 +304,13 @@ class EngineClient(QObject):
     def _on_finished(self, code: int, status: QProcess.ExitStatus) -> None:
         self._read_output()
         self._read_errors()
+        was_ready, self._ready = self._ready, False
         if self._closing:
             for job_id in list(self._jobs):
                 self._end_job(job_id, FinishedEvent(reason="cancelled"))
         elif self._reported is None:
             by_signal = status == QProcess.ExitStatus.CrashExit
-            if self._ready or by_signal:
+            if was_ready or by_signal:
                 failure = faults.describe_end(
                     self._command, code, by_signal=by_signal, stderr=self._stderr
                 )

@@ -126,39 +126,39 @@ class RunLane(QObject):
 
         def take(message: Event) -> None:
             if message.job_id == job_id:
-                self._take(job_id, message, setup)
+                self._take(job_id, client, message, setup)
 
         client.hello.connect(lambda _hello: client.submit(job_id, spec))
         client.job_event.connect(take)
-        client.lost.connect(lambda failure: self._on_lost(job_id, failure))
+        client.lost.connect(lambda failure: self._on_lost(job_id, client, failure))
         client.silent.connect(lambda failure: self.silence.emit(job_id, failure))
         client.spoke.connect(lambda: self.silence.emit(job_id, None))
         client.ended.connect(lambda: self._on_ended(job_id, client))
         self.started.emit(job_id)
         client.start()
 
-    def _take(self, job_id: str, message: Event, setup: EngineSetup) -> None:
+    def _take(self, job_id: str, client: EngineClient, message: Event, setup: EngineSetup) -> None:
         body = setup.path_map.event_to_local(message.body)
         if isinstance(body, FailedEvent | FinishedEvent):
-            self._release(job_id)
+            self._release(job_id, client)
         self.reported.emit(job_id, body, message.t_s)
 
-    def _on_lost(self, job_id: str, failure: FailedEvent) -> None:
-        if self._release(job_id):  # it ended before its job was submitted
+    def _on_lost(self, job_id: str, client: EngineClient, failure: FailedEvent) -> None:
+        if self._release(job_id, client):  # it ended before its job was submitted
             self.reported.emit(job_id, failure, 0.0)
 
-    def _release(self, job_id: str) -> bool:
-        """Let the engine of an ended job go."""
-        client = self._clients.pop(job_id, None)
-        if client is None:
+    def _release(self, job_id: str, client: EngineClient) -> bool:
+        """Let the engine of an ended job go; say whether it was still the job's."""
+        if self._clients.get(job_id) is not client:  # the job may run again in another one
             return False
+        del self._clients[job_id]
         if not client.has_ended:
             self._leaving.add(client)
             client.close()
         return True
 
     def _on_ended(self, job_id: str, client: EngineClient) -> None:
-        if self._release(job_id):  # closed before its job was submitted
+        if self._release(job_id, client):  # closed before its job was submitted
             self.reported.emit(job_id, FinishedEvent(reason="cancelled"), 0.0)
         self._leaving.discard(client)
         client.deleteLater()

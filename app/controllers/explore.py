@@ -72,6 +72,7 @@ class ExploreController(PageController):
         self._loading = ""
         self._active = False
         self._warm = False
+        self._look_changed = False  # by the user, and not yet in the project
         self._look = Look()
         self._auto_range = (0.0, 1.0)
         self._filters = context.session.settings.filters
@@ -307,6 +308,7 @@ class ExploreController(PageController):
     def _change_look(self, look: Look) -> None:
         recolored = look.color_by != self._look.color_by
         self._look = look
+        self._look_changed = True
         if recolored:
             self._show_look()
         self._update_overlays()
@@ -464,8 +466,9 @@ class ExploreController(PageController):
         filters, render = self._filters, look_to_config(self._look, session.settings.render)
         if filters != session.settings.filters:
             session.update("Filter localizations", filters=filters)
-        if render != session.settings.render:
+        if self._look_changed and render != session.settings.render:
             session.update("Change the look", render=render)
+        self._look_changed = False
         self._remember()
 
     def _remember(self) -> None:

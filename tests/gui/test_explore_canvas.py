@@ -264,7 +264,8 @@ def test_a_lost_context_costs_neither_view_nor_picture(
     assert lost.args == ["context lost"]
     assert canvas.back_end == "paint"
     assert canvas.view == view
-    np.testing.assert_array_equal(pixels(canvas.grab().toImage()), picture)
+    inner = (slice(4, -4), slice(4, -4))  # without the ring that shows the focus
+    np.testing.assert_array_equal(pixels(canvas.grab().toImage())[inner], picture[inner])
 
 
 def test_a_canvas_that_cannot_be_made_is_replaced(

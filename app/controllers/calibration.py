@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QTimer
-from PySide6.QtGui import QPixmap
+from PySide6.QtGui import QGuiApplication, QPixmap
 from PySide6.QtWidgets import QFileDialog
 
 from app.controllers.page_controller import AppContext, PageController
@@ -25,6 +25,7 @@ from app.models.calibration_words import (
     precision_verdict,
     sigma_2d_nm,
 )
+from app.models.command_line import command_line
 from app.models.job_state import JobState
 from app.models.problem import Problem
 from app.models.project import BeadSettings, CalibrationChoice, RunRecord
@@ -58,6 +59,7 @@ class CalibrationController(PageController):
 
     def __init__(self, context: AppContext) -> None:
         super().__init__(context, CalibrationPage())
+        self._active = False
         self._opened: OpenCalibration | None = None
         self._shown: object = None  # choice, camera and movie that are (being) shown
         self._psf: PsfVolume | None = None
@@ -71,7 +73,12 @@ class CalibrationController(PageController):
 
     def activate(self) -> None:
         """Show the chosen calibration."""
+        self._active = True
         self._refresh()
+
+    def deactivate(self) -> None:
+        """Leave the calibration as it is; one that is being made goes on."""
+        self._active = False
 
     def open_paths(self, paths: Sequence[Path]) -> None:
         """Take a dropped calibration, or bead stacks."""
@@ -95,6 +102,7 @@ class CalibrationController(PageController):
         beads.form.changed.connect(lambda config: self._change_beads("config", config))
         beads.form.validity_changed.connect(lambda _valid: self._show_makeable())
         beads.make_requested.connect(self._make)
+        beads.command_requested.connect(self._copy_command)
         beads.job.cancel_requested.connect(lambda: context.jobs.cancel(self._run))
         beads.job.pause_requested.connect(lambda: context.jobs.pause(self._run))
         beads.job.resume_requested.connect(lambda: context.jobs.resume(self._run))
@@ -110,13 +118,15 @@ class CalibrationController(PageController):
         page.beads_way.set_stacks(settings.beads.stacks)
         if settings.beads.config is not None:
             page.beads_way.form.set_value(settings.beads.config)
+        elif settings.camera is not None:
+            page.beads_way.propose_pixel_size(settings.camera.pixel_size_x_nm)
         self._show_makeable()
         choice = settings.calibration
         flat = choice.mode == "gaussian_2d"
         page.flat_way.show_use(choice.psf_sigma_nm if flat else None)
         movie = settings.movies[settings.current_movie] if settings.movies else None
         key = (choice, settings.camera, movie.path if movie else None)
-        if key == self._shown:
+        if key == self._shown or not self._active:
             return
         self._shown = key
         self._opened = None
@@ -336,6 +346,14 @@ class CalibrationController(PageController):
             self._run = ""
             self._show(Problem.from_error(error))
         self._show_makeable()
+
+    def _copy_command(self) -> None:
+        beads = self._bead_settings()
+        if beads is None or beads.config is None:
+            return
+        spec = CalibrateSpec(beads=beads.stacks, out="calibration.h5", config=beads.config)
+        QGuiApplication.clipboard().setText(command_line(spec))
+        self.page.show_notice("The command is in the clipboard.")
 
     def _bead_settings(self) -> BeadSettings | None:
         """Return the settings with what stands in the form now."""

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.views.form import ConfigForm, FieldGroup
+from app.views.form_fields import FieldProblem
 from app.views.job_panel import JobPanel
 from app.views.naming import named
 from decode_engine.contract.configs import CalibrateConfig
@@ -153,9 +154,11 @@ class BeadsWay(QWidget):
     add_requested = Signal()
     stacks_changed = Signal(object)  # tuple of str
     make_requested = Signal()
+    command_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._proposed: float | None = None
         text = QLabel(
             "Record fluorescent beads on a coverslip while the focus moves in equal steps; one "
             "TIFF a stack. Ten or more beads, well apart."
@@ -181,6 +184,10 @@ class BeadsWay(QWidget):
         self._make = named(QPushButton("Make the calibration"), "calibration-make")
         self._make.setDefault(True)
         self._make.clicked.connect(self.make_requested)
+        self._command = named(QPushButton("Copy as command line"), "calibration-command")
+        self._command.setFlat(True)
+        self._command.setToolTip("The decode-engine command that makes the same calibration.")
+        self._command.clicked.connect(self.command_requested)
         self._why = named(QLabel(), "calibration-make-reason")
         self._why.setWordWrap(True)
         self.job = JobPanel()
@@ -191,7 +198,7 @@ class BeadsWay(QWidget):
         layout.addWidget(self._list)
         layout.addLayout(buttons)
         layout.addWidget(self.form)
-        for part in (self._make, self._why, self.job):
+        for part in (self._make, self._why, self.job, self._command):
             layout.addWidget(part)
         layout.addStretch()
         self._list.itemSelectionChanged.connect(self._allow_remove)
@@ -217,9 +224,21 @@ class BeadsWay(QWidget):
     def set_makeable(self, reason: str) -> None:
         """Allow to start where ``reason`` is empty; else say what is missing."""
         self._make.setEnabled(not reason)
+        self._command.setEnabled(not reason)
         self._make.setToolTip(reason or "Find the beads, align them and fit the PSF model.")
         self._why.setText(reason)
         self._why.setVisible(bool(reason))
+
+    def propose_pixel_size(self, size_nm: float) -> None:
+        """Fill the pixel size where nothing was typed yet."""
+        editor = self.form.editor("pixel_size_x_nm")
+        try:
+            empty = editor.value() is None
+        except FieldProblem:
+            empty = True
+        if empty and size_nm != self._proposed:
+            self._proposed = size_nm
+            editor.set_value(size_nm)
 
     def _allow_remove(self) -> None:
         self._remove.setEnabled(bool(self._list.selectedItems()))

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import (
     QAbstractButton,
     QComboBox,
@@ -246,6 +247,36 @@ def test_a_calibration_is_made_from_beads_and_used(
     assert "9 beads used, 0 not used." in verdicts(controller)
     assert "slope 1.0" in verdicts(controller)
     assert session.settings.beads.config is not None
+
+
+def test_the_cameras_pixel_size_is_proposed_and_the_command_copied(
+    qtbot: QtBot, controller: CalibrationController, tmp_path: Path
+) -> None:
+    controller.context.session.update("Camera", camera=CAMERA)
+    controller.open_paths([tmp_path / "a b.tif"])
+    form = controller.page.beads_way.form
+    assert form.editor("pixel_size_x_nm").value() == 100.0
+    assert not find(controller, QAbstractButton, "calibration-command").isEnabled()
+    editor = form.editor("dz_nm").main
+    editor.setFocus()
+    qtbot.keyClicks(editor, "20")
+    qtbot.keyClick(editor, Qt.Key.Key_Return)
+    click(qtbot, controller, "calibration-command")
+    copied = QGuiApplication.clipboard().text()
+    assert copied.startswith("decode-engine calibrate")
+    assert "a b.tif" in copied
+    assert "20" in copied
+
+
+def test_nothing_is_read_before_the_page_is_shown(
+    qtbot: QtBot, controller: CalibrationController, tmp_path: Path
+) -> None:
+    controller.deactivate()
+    controller.open_paths([write_spline(tmp_path / "cal.h5")])
+    qtbot.waitUntil(lambda: not controller.context.background.busy)
+    assert jobs(controller).specs == []
+    controller.activate()
+    qtbot.waitUntil(lambda: "located to" in verdicts(controller), timeout=20_000)
 
 
 def test_stacks_are_removed_from_the_list(

@@ -336,3 +336,21 @@ def test_every_control_has_a_name_and_a_tooltip(controller: MovieController) -> 
             if widget.objectName().startswith("movie"):
                 assert widget.toolTip(), widget.objectName()
     assert isinstance(_child(controller, QWidget, "movie-frame"), QWidget)
+
+
+def test_a_drive_that_goes_away_is_told_and_tried_again(
+    qtbot: QtBot, controller: MovieController, movie: Path
+) -> None:
+    _open(qtbot, controller, movie)
+    qtbot.waitUntil(lambda: controller._reading.idle, timeout=10_000)
+    away = movie.with_name("away.tif")
+    movie.rename(away)
+    _child(controller, QSlider, "movie-slider").setValue(9)
+    message = _child(controller, QLabel, "problem-message")
+    qtbot.waitUntil(message.isVisible, timeout=10_000)
+    assert "vanished" in message.text()
+    assert _shown(controller) == 0  # what was read stays on the screen
+    away.rename(movie)
+    _click(qtbot, controller, "problem-action")
+    qtbot.waitUntil(lambda: _shown(controller) == 9, timeout=10_000)
+    assert not message.isVisible()

@@ -85,11 +85,12 @@ class CorrectController(PageController):
     def _refresh(self) -> None:
         settings, panel = self.context.session.settings, self.page.filters
         path = settings.localizations
+        self.page.show_empty(path is None)
         if path is None:
             self._loaded = None
             panel.set_fields(())
             panel.set_enabled(False)
-            panel.set_words("Localize a movie first, or drop a table of localizations here.")
+            panel.set_words("")
             panel.kept.clear("")
             panel.left_out.clear("")
             return

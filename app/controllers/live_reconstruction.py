@@ -55,6 +55,12 @@ class LiveReconstruction(QObject):
         self._timer.stop()
         self._background.cancel(_KEY)
 
+    def end(self) -> None:
+        """Stop with what there is; say so where there is nothing."""
+        self.stop()
+        if not self._view.has_picture:
+            self._view.clear("No localizations were written before it ended.")
+
     def show_finished(self, out: Path) -> None:
         """Show a finished result as a whole."""
         self.stop()

@@ -377,7 +377,7 @@ class LocalizeController(PageController):
         if not ended:
             self._live.follow(out)
             return
-        self._live.stop()
+        self._live.end()
         if state.phase == "failed" and state.failure is not None:
             self.page.show_problem(Problem.from_failure(state.failure))
         if state.phase == "completed":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtWidgets import QTabWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QStackedWidget, QTabWidget
 
 from app.models.steps import Step
 from app.views.filter_panel import FilterPanel
@@ -22,4 +23,20 @@ class CorrectPage(Page):
         self.tabs.addTab(self.filters, "Filter")
         self.tabs.setDocumentMode(True)
         self.tabs.tabBar().setVisible(self.tabs.count() > 1)  # one tab needs no name
-        self.body.addWidget(self.tabs, 1)
+        self._empty = named(
+            QLabel(
+                "There are no localizations yet. Fit a movie on the page Localize, or drop a "
+                "table of localizations here."
+            ),
+            "correct-empty",
+        )
+        self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._empty.setWordWrap(True)
+        self._stack = QStackedWidget()
+        self._stack.addWidget(self._empty)
+        self._stack.addWidget(self.tabs)
+        self.body.addWidget(self._stack, 1)
+
+    def show_empty(self, empty: bool) -> None:
+        """Show words instead of empty charts where there is nothing to correct."""
+        self._stack.setCurrentIndex(0 if empty else 1)

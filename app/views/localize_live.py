@@ -41,6 +41,11 @@ class LivePicture(QWidget):
         self._words.setText(words)
 
     @property
+    def has_picture(self) -> bool:
+        """Whether something is shown."""
+        return self._picture.has_picture
+
+    @property
     def words(self) -> str:
         """The line of numbers."""
         return self._words.text()
@@ -57,6 +62,10 @@ class _WholePicture(QWidget):
         self._image: QImage | None = None
         self._placement = Placement(0.0, 0.0, 1.0)
         self._scale: ColorScale | None = None
+
+    @property
+    def has_picture(self) -> bool:
+        return self._image is not None
 
     def show_picture(
         self, rgb: Pixels | None, placement: Placement, scale: ColorScale | None

@@ -399,12 +399,14 @@ class MovieController(PageController):
         if not on or self._info is None:
             self._stop_playing()
             return
+        self._reading.hold_scan(True)
         self._restart_clock()
         self._timer.start()
         self._tick_interval()
 
     def _stop_playing(self) -> None:
         self._timer.stop()
+        self._reading.hold_scan(False)
         self.page.player.set_playing(False)
 
     def _tick_interval(self) -> None:

@@ -18,7 +18,7 @@ from app.models.problem import Problem
 __all__ = ["MovieReading"]
 
 _SCAN_FRAMES = 400
-_SCAN_SLICE_S = 0.12  # of reading at once: a wanted frame waits no longer than this
+_SCAN_SLICE_S = 0.05  # of reading at once: a wanted frame waits no longer than this
 _SLOW_MS = 1500
 
 
@@ -55,6 +55,7 @@ class MovieReading(QObject):
         self._wanted: int | None = None
         self._refresh = False
         self._scan: list[int] = []
+        self._held = False
         self._traces = MovieTraces(wanted=0)
         self._patience = QTimer(self)
         self._patience.setSingleShot(True)
@@ -132,6 +133,11 @@ class MovieReading(QObject):
         self._scan = [index for index in order if index not in known]
         self._pump()
 
+    def hold_scan(self, on: bool) -> None:
+        """Let the scan wait while a film plays, which needs the drive for itself."""
+        self._held = on
+        self._pump()
+
     def stop_scan(self) -> None:
         """Stop measuring; what was measured stays."""
         self._scan = []
@@ -148,7 +154,7 @@ class MovieReading(QObject):
         elif self._refresh:
             self._refresh = False
             self._begin(lambda _check: reader.refresh(), self._refreshed)
-        elif self._scan:
+        elif self._scan and not self._held:
             left = tuple(self._scan)
             self._begin(lambda check: _measure(reader, left, check), self._scanned)
 

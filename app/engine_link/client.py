@@ -54,6 +54,9 @@ class Patience:
         From a cancel to the first force, for jobs without and with work to keep.
     kill_s : float
         From the first force to the last.
+    restart_s : tuple of float
+        Waits before the restarts of a crashed warm engine; after that it stays down until it is
+        wanted again. A machine in trouble is not helped by restarts in a row.
     """
 
     hello_s: float = 60.0
@@ -63,6 +66,7 @@ class Patience:
     stop_s: float = 5.0
     stop_keeping_s: float = 60.0
     kill_s: float = 5.0
+    restart_s: tuple[float, ...] = (0.5, 2.0, 8.0)
 
 
 class EngineClient(QObject):

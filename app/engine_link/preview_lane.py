@@ -18,7 +18,6 @@ from decode_engine.errors import EngineError
 
 __all__ = ["PreviewLane"]
 
-_BACK_OFF_S = (0.5, 2.0, 8.0)  # a machine in trouble is not helped by restarts in a row
 _HOPELESS = frozenset({"did_not_start", "wrong_version"})  # the next start would end the same
 
 
@@ -184,14 +183,15 @@ class PreviewLane(QObject):
         if self._closing:
             self.ended.emit()
             return
+        waits_s = self._setup.patience.restart_s
         failure, self._failure = self._failure, None
         if failure is None:  # asked for: a stubborn preview was stopped, or the command changed
             self.start()
-        elif failure.code in _HOPELESS or self._failures >= len(_BACK_OFF_S):
+        elif failure.code in _HOPELESS or self._failures >= len(waits_s):
             self._give_up(failure)
         else:
             self.trouble.emit(failure)
-            self._restart.start(round(1000 * _BACK_OFF_S[self._failures]))
+            self._restart.start(round(1000 * waits_s[self._failures]))
             self._failures += 1
 
     def _give_up(self, failure: FailedEvent) -> None:

@@ -49,6 +49,7 @@ INPUT_FIELDS = (
 )
 _DETAIL_LIMIT = 16_000  # a failed event must fit into one protocol line
 _MESSAGE_LIMIT = 500
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # What a wrong name or a missing right looks like where no room has said it in its own words.
 _USERS_ERRORS = frozenset(
@@ -95,6 +96,14 @@ def exit_code(error: BaseException) -> int:
     return EngineError.exit_code
 
 
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out; torch says so by a type of its own, or in words (CPU, MPS)."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    words = str(error).lower()
+    return isinstance(error, RuntimeError) and any(phrase in words for phrase in _NO_MEMORY)
+
+
 def describe_failure(error: BaseException) -> FailedEvent:
     """Turn any exception into the words, the code and the way out that the user gets."""
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
@@ -107,11 +116,11 @@ def describe_failure(error: BaseException) -> FailedEvent:
             detail=error.detail[-_DETAIL_LIMIT:],
         )
     detail = "".join(traceback.format_exception(error))[-_DETAIL_LIMIT:]
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if _is_out_of_memory(error):
         return FailedEvent(
             code="out_of_memory",
             message="The memory of this computer or of its graphics card is not large enough.",
-            hint="Close other programs, or choose smaller tiles, batches or the CPU.",
+            hint="Close other programs, or choose smaller tiles, smaller batches or the CPU.",
             detail=detail,
         )
     if isinstance(error, OSError) and error.errno in _USERS_ERRORS:

@@ -8,7 +8,7 @@ How to use it::
 
 Behaviours of `scripted_command`:
 
-=============  ===========================================================================
+============== ==========================================================================
 complete       replay the recording of the job, at once
 slow           the same with 50 ms between events (or ``delay_ms``); can be paused, resumed,
                finished, cancelled (so can all others between two events)
@@ -21,8 +21,9 @@ hang           replay half, then be dead to pings, cancel and SIGTERM
 stuck          replay half, then answer pings but tell of a job without sign of life
 other-version  speak protocol 99
 exit           end with code 3 before saying hello
+crash-at-start abort before saying hello
 no-hello       start and say nothing
-=============  ===========================================================================
+============== ==========================================================================
 
 Different jobs may behave differently: ``"complete,train=crash,localize=slow"`` (the first one
 is the default). Recordings lie in ``tests/gui/recordings/<job>.jsonl``, with the files that
@@ -46,7 +47,7 @@ _SCRIPT = Path(__file__).with_name("scripted_engine.py")
 # Short enough for tests, long enough for a busy machine.
 IMPATIENT = Patience(
     hello_s=30.0, ping_every_s=0.1, pings=5, stuck_s=60.0, stop_s=0.5, stop_keeping_s=5.0,
-    kill_s=0.5,
+    kill_s=0.5, restart_s=(0.05, 0.1),
 )  # fmt: skip
 
 

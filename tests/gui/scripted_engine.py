@@ -91,6 +91,8 @@ class Engine:
         if self.default == "exit":
             print("no module named decode_engine", file=sys.stderr, flush=True)
             raise SystemExit(3)
+        if self.default == "crash-at-start":
+            os.abort()
         if self.default == "no-hello":
             threading.Event().wait()
         protocol = 99 if self.default == "other-version" else PROTOCOL_VERSION

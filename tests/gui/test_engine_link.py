@@ -244,6 +244,7 @@ def training(tmp_path: Path) -> TrainSpec:
     return train_spec(tmp_path, steps=1_000_000, validate_every_steps=10)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 def test_a_real_engine_killed_in_training_is_told_and_the_training_goes_on(
     qtbot: QtBot, hear: Callable[..., Heard], training: TrainSpec

@@ -153,6 +153,19 @@ def test_a_crashed_warm_engine_is_started_again(
     assert (problem.code, b.problems[-1]) == ("crashed", None)
 
 
+def test_an_engine_that_crashes_again_and_again_stays_down_until_it_is_wanted(
+    qtbot: QtBot, bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    b = bench("crash-at-start")
+    job = b.center.preview("localize", _preview(1, tmp_path / "out"))
+    qtbot.waitUntil(lambda: b.center.state(job).phase == "failed", timeout=WAIT_MS)
+    crashes = [p for p in b.problems if p is not None]
+    assert [p.code for p in crashes] == ["crashed"] * (1 + len(IMPATIENT.restart_s))
+    b.center.use_engine(scripted_command("complete"))
+    again = b.center.preview("localize", _preview(1, tmp_path / "out"))
+    qtbot.waitUntil(lambda: b.center.state(again).phase == "completed", timeout=WAIT_MS)
+
+
 @pytest.mark.parametrize(("behaviour", "code"), [("other-version", "wrong_version"),
                                                  ("exit", "did_not_start")])  # fmt: skip
 def test_an_engine_that_cannot_work_fails_previews_and_is_not_tried_in_a_row(
@@ -430,6 +443,7 @@ def test_a_remote_engine_gets_its_own_paths_and_we_get_ours(
 # The real engine
 
 
+@pytest.mark.slow
 def test_a_real_training_is_previewed_interrupted_resumed_and_finished(
     qtbot: QtBot, bench: Callable[..., Bench], session: ProjectSession, tmp_path: Path
 ) -> None:

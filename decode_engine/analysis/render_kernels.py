@@ -29,14 +29,16 @@ from scipy.special import ndtr
 
 __all__ = [
     "CUT_SIGMAS",
+    "NOWHERE",
     "add_counts",
     "add_gaussians",
     "apply_bands",
     "count_tiles",
     "gather",
     "halve",
+    "place_rows",
     "rows_in_polygon",
-    "scatter_tiles",
+    "scatter",
     "shuffle_tiles",
     "sigma_span",
     "tone_brightness",
@@ -46,6 +48,7 @@ __all__ = [
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 CUT_SIGMAS = 4.0  # half width of a stamp in standard deviations
+NOWHERE = 0xFFFFFFFF  # the place of a row without a position
 _NARROWEST_PX = 1e-3  # stands for zero, so that a point falls into its pixel
 
 # The normal distribution function as cubics on intervals of 1/32: exact to 2e-9.
@@ -103,18 +106,21 @@ def count_tiles(
 
 
 @_kernel
-def scatter_tiles(
-    columns_in: Any,
+def place_rows(
+    x: Any,
+    y: Any,
     first: int,
     last: int,
     tiling: tuple[float, float, float, int, int],
     offsets: Any,
-    columns_out: Any,
     order: Any,
+    places: Any,
 ) -> None:
-    """Copy the rows ``first:last`` to where their tile has room; the first columns are x, y."""
+    """Give each of the rows ``first:last`` the next place in its tile; `NOWHERE` without position.
+
+    ``offsets`` are the next free places of the tiles.
+    """
     left, top, per_nm, columns, rows = tiling
-    x, y = columns_in[0], columns_in[1]
     for i in range(first, last):
         px, py = np.float64(x[i]), np.float64(y[i])
         if np.isfinite(px) and np.isfinite(py):
@@ -122,8 +128,17 @@ def scatter_tiles(
             place = offsets[tile]
             offsets[tile] = place + 1
             order[place] = i
-            for c in range(len(columns_in)):
-                columns_out[c][place] = columns_in[c][i]
+            places[i - first] = place
+        else:
+            places[i - first] = NOWHERE
+
+
+@_kernel
+def scatter(values: Any, first: int, places: Any, out: Any) -> None:
+    """Copy the rows from ``first`` on to their places; one column at a time suits the cache."""
+    for j in range(places.size):
+        if places[j] != NOWHERE:
+            out[places[j]] = values[first + j]
 
 
 @_kernel

@@ -163,7 +163,7 @@ def sort_into_tiles(
     order = np.empty(n, np.uint32)
     _parallel(
         (
-            partial(kernels.scatter_tiles, columns, a, b, tiling, offsets[i], sorted_columns, order)
+            partial(_scatter, columns, a, b, tiling, offsets[i], order, sorted_columns)
             for i, (a, b) in enumerate(limits)
         ),
         check,
@@ -178,6 +178,21 @@ def sort_into_tiles(
     )
     tiles = replace(empty, starts=starts)
     return tiles, sorted_columns, order
+
+
+def _scatter(
+    columns: tuple[FloatArray, ...],
+    first: int,
+    last: int,
+    tiling: tuple[float, float, float, int, int],
+    offsets: NDArray[np.int64],
+    order: IndexArray,
+    sorted_columns: tuple[FloatArray, ...],
+) -> None:
+    places = np.empty(last - first, np.uint32)
+    kernels.place_rows(columns[0], columns[1], first, last, tiling, offsets, order, places)
+    for values, out in zip(columns, sorted_columns, strict=True):
+        kernels.scatter(values, first, places, out)
 
 
 def _parallel(jobs: Iterable[Callable[[], Any]], check: Check) -> None:

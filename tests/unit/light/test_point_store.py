@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -439,3 +440,16 @@ def test_a_full_disk_does_not_stop_the_first_picture(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(PointStore, "build", failing)
     warm_up()
     assert next(failures, None) is None
+
+
+@pytest.mark.parametrize("pixel_size_nm", [61.7, 30.0, 26.0, 13.3, 4.7, 1.1])
+@pytest.mark.parametrize("exact", [False, True])
+def test_panning_moves_the_picture_without_changing_it(pixel_size_nm: float, exact: bool) -> None:
+    store = PointStore.build(_table(60_000))
+    here = _view(pixel_size_nm, 80, 60)
+    there = replace(here, left_nm=here.left_nm + 7 * pixel_size_nm)
+    first, second = (store.render(v, Style(), exact=exact).sums for v in (here, there))
+    assert first.max() > 0
+    same = np.isclose(first[:, 7:], second[:, :-7], rtol=1e-3, atol=2e-4 * float(first.max()))
+    # A position on the very edge of a counting cell may be rounded to either side.
+    assert same.mean() > 0.998

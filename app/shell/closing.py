@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from app.models.job_state import JobState
@@ -79,6 +79,10 @@ class Closing(QObject):
         return False
 
     def _ask(self) -> None:
+        earlier = self._window.findChild(QDialog, "quit-dialog")
+        if earlier is not None and earlier.isVisible():
+            earlier.raise_()
+            return
         session = self._window.context.session
         runs = [run.title for job in self._jobs.running() if (run := session.run(job))]
         dialog = QuitDialog(runs or ["A job"], self._window)
@@ -134,6 +138,7 @@ class QuitDialog(QDialog):
     def __init__(self, titles: list[str], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("quit-dialog")
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("A job is running" if len(titles) == 1 else "Jobs are running")
         self.setMinimumWidth(460)
         what = named(QLabel("Still running: " + ", ".join(titles)), "quit-what")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -18,6 +19,8 @@ from PySide6.QtWidgets import QDialog, QFileDialog, QLabel, QPlainTextEdit, QPus
 from pytestqt.qtbot import QtBot
 
 from app.controllers.page_controller import AppContext
+from app.controllers.session import ProjectSession
+from app.main import main
 from app.models.project import RunRecord
 from app.models.steps import Step
 from app.settings import SettingsStore
@@ -25,6 +28,7 @@ from app.shell.crash import CrashGuard, SessionMark
 from app.shell.desktop import Desktop
 from app.shell.diagnostics import Diagnostics, diagnostics_text, hide_user
 from app.shell.logs import LogBuffer, write_to_file
+from tests.gui.engines import scripted_command
 from tests.gui.shell_parts import make_desktop
 
 LEFT = Qt.MouseButton.LeftButton
@@ -79,6 +83,8 @@ def test_quitting_during_a_fit_asks_and_can_be_taken_back(
     desktop = open_desktop("wait")
     _run_example(qtbot, desktop)
     desktop.window.close()
+    desktop.window.close()
+    assert len(desktop.window.findChildren(QDialog, "quit-dialog")) == 1
     what = desktop.window.findChild(QLabel, "quit-what")
     assert what is not None
     assert "Localize the example movie" in what.text()
@@ -127,6 +133,77 @@ def test_the_app_can_quit_when_the_jobs_are_finished(
     run = desktop.context.session.run(run_id)
     assert run is not None
     assert run.state == "completed"
+
+
+def test_the_window_comes_back_as_it_was(
+    qtbot: QtBot, open_desktop: Callable[..., Desktop]
+) -> None:
+    first = open_desktop()
+    first.window.resize(900, 650)  # the offscreen screen is small
+    first.commands.toggle_help()
+    with qtbot.waitSignal(first.window.closed, timeout=20_000):
+        first.window.close()
+    second = open_desktop()
+    assert second.window.size() == first.window.size()
+    panel = second.window.findChild(QWidget, "help-panel")
+    assert panel is not None
+    assert not panel.isVisible()
+    second.window.may_close = lambda: True
+
+
+def test_a_whole_life_from_start_to_quit(tmp_path: Path) -> None:
+    made = ProjectSession()
+    assert made.new(tmp_path / "Actin") is None
+    made.set_page(Step.CAMERA)
+    made.close()
+    settings = tmp_path / "config" / "Decode Desktop" / "settings.json"
+    SettingsStore(settings).update(engine_command=scripted_command(), tour_seen=True)
+    code = (
+        "import sys; from app.shell.desktop import Desktop\n"
+        "from PySide6.QtCore import QTimer\n"
+        "begin = Desktop.begin\n"
+        "def watch(self, *a, **k):\n"
+        "    begin(self, *a, **k)\n"
+        "    self.window.step_shown.connect(lambda step: print(step.value))\n"
+        "    self.window.step_shown.connect(lambda step: self.window.close())\n"
+        "Desktop.begin = watch\n"
+        "import app.main; sys.exit(app.main.main(sys.argv[1:]))"
+    )
+    folders = {"XDG_CONFIG_HOME": str(settings.parents[1]), "XDG_DATA_HOME": str(tmp_path / "data")}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "Actin")],
+        env={**os.environ, **folders},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["camera"]), done.stderr
+    recent = SettingsStore(settings).value.recent_projects
+    assert recent == (str(tmp_path / "Actin"),)
+    assert not list((tmp_path / "data").rglob("session-*"))
+    log = next((tmp_path / "data").rglob("decode-desktop.log")).read_text()
+    assert "WARNING" not in log
+    assert "ERROR" not in log
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith("Decode Desktop ")
+
+
+def test_a_frozen_app_becomes_an_engine_without_qt(tmp_path: Path) -> None:
+    """The engine ends when its input does; Qt in it would cost memory and a second dock icon."""
+    code = (
+        "import sys, app.main\n"
+        "sys.modules['decode_engine.__main__'] = fake = type(sys)('fake')\n"
+        "fake.main = lambda words: 7 if words == ['serve'] else 1\n"
+        "code = app.main.main(['serve'])\n"
+        "sys.exit(code if 'PySide6' not in sys.modules else 2)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 7
 
 
 # Errors of the app

@@ -33,13 +33,13 @@ from tests.gui.engines import IMPATIENT, real_command, scripted_command
 from tests.training_samples import train_spec, write_inputs
 
 WAIT_MS = 30_000
-SPEC = LocalizeSpec(movies=("m.tif",), model="m.decode", out="out.h5")
 
 
 class Heard:
     """A client and all that it said."""
 
-    def __init__(self, command: tuple[str, ...], patience: Patience) -> None:
+    def __init__(self, command: tuple[str, ...], patience: Patience, out: Path) -> None:
+        self.spec = LocalizeSpec(movies=("m.tif",), model="m.decode", out=str(out))
         self.client = EngineClient(command, patience=patience)
         self.events: list[Event] = []
         self.order: list[str] = []
@@ -52,8 +52,9 @@ class Heard:
         self.client.spoke.connect(lambda: self.order.append("spoke"))
         self.client.ended.connect(lambda: self.order.append("ended"))
 
-    def run(self, spec: JobSpec = SPEC) -> None:
-        self.client.hello.connect(lambda _hello: self.client.submit("job", spec))
+    def run(self, spec: JobSpec | None = None) -> None:
+        chosen = spec or self.spec
+        self.client.hello.connect(lambda _hello: self.client.submit("job", chosen))
         self.client.start()
 
     def bodies(self, kind: type) -> list[Any]:
@@ -69,12 +70,12 @@ class Heard:
 
 
 @pytest.fixture
-def hear(qtbot: QtBot) -> Iterator[Callable[..., Heard]]:
+def hear(qtbot: QtBot, tmp_path: Path) -> Iterator[Callable[..., Heard]]:
     made: list[Heard] = []
 
     def make(behaviour: str | tuple[str, ...], patience: Patience = IMPATIENT) -> Heard:
         command = scripted_command(behaviour) if isinstance(behaviour, str) else behaviour
-        made.append(Heard(command, patience))
+        made.append(Heard(command, patience, tmp_path / "out.h5"))
         return made[-1]
 
     yield make
@@ -189,7 +190,7 @@ def test_a_submission_that_is_too_long_fails_its_job(
     qtbot: QtBot, hear: Callable[..., Heard]
 ) -> None:
     heard = hear("complete")
-    heard.run(SPEC.model_copy(update={"movies": ("/data/movie.tif",) * 8000}))
+    heard.run(heard.spec.model_copy(update={"movies": ("/data/movie.tif",) * 8000}))
     qtbot.waitUntil(lambda: bool(heard.endings), timeout=WAIT_MS)
     (failure,) = heard.bodies(FailedEvent)
     assert failure.code == "too_long"

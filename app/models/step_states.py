@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import TypeAlias
 
+from app.models.camera_values import impossible_values
 from app.models.fingerprints import FileStamp
 from app.models.input_parts import changed_parts
 from app.models.project import Project, RunRecord
@@ -107,6 +108,8 @@ def _camera(project: Project, files: Files) -> StepState:
     for value in (camera.offset_adu, camera.e_per_adu, camera.read_noise_e):
         if isinstance(value, str) and (problem := file_problem(value, files)):
             return _state(_ATTENTION, problem)
+    if words := impossible_values(camera):
+        return _state(_ATTENTION, words)
     return _state(_DONE)
 
 

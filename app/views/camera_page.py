@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
     QPushButton,
     QScrollArea,
     QSizePolicy,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -69,6 +70,7 @@ _TIPS = {
     "saturation_adu": "65535 for 16 bit, 4095 for 12 bit; lower where the chip clips first.",
     "em_mirrored": "See the explanation below.",
 }
+_ADVANCED = ("pixel_size_y_nm", "quantum_efficiency", "saturation_adu", "name")
 _MAPS = (
     ("offset_adu", "Offset map…"),
     ("e_per_adu", "e-/ADU map…"),
@@ -108,8 +110,7 @@ class CameraPage(Page):
             groups=(
                 FieldGroup("", ("kind", "pixel_size_x_nm", "offset_adu", "e_per_adu",
                                 "read_noise_e", "em_gain", "spurious_charge_e", "em_mirrored")),
-                FieldGroup("", ("pixel_size_y_nm", "quantum_efficiency", "saturation_adu",
-                                "name"), advanced=True),
+                FieldGroup("", _ADVANCED, advanced=True),
             ),
             labels=_LABELS,
         )  # fmt: skip
@@ -289,6 +290,10 @@ class CameraPage(Page):
         """Show the plausibility of each field."""
         for field, light in lights.items():
             self.form.set_light(field, light.level, light.text)
+        if any(field in lights and lights[field].level == "bad" for field in _ADVANCED):
+            fold = self.form.findChild(QToolButton, "form-advanced")
+            if fold is not None:
+                fold.setChecked(True)  # a reason must not hide behind a fold
 
     def show_photons(
         self, edges: NDArray[np.float64] | None, counts: NDArray[np.float64] | None, words: str

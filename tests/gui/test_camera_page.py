@@ -26,6 +26,7 @@ from pytestqt.qtbot import QtBot
 from app.controllers.camera import CameraController
 from app.controllers.page_controller import AppContext
 from app.models.project import MovieEntry
+from app.models.steps import Step, StepStatus
 from decode_engine.contract.configs import CameraConfig
 from decode_engine.io.cameras import read_camera
 from decode_engine.io.movies import write_movie
@@ -161,6 +162,20 @@ def test_an_impossible_camera_is_a_card_with_a_way_out(
     assert controller.page.form.editor("em_gain").isVisible()  # seen, so that it can be put right
     _type(qtbot, controller, "em_gain", "1")
     qtbot.waitUntil(lambda: not message.isVisible(), timeout=10_000)
+
+
+def test_an_impossible_value_behind_the_fold_is_shown_and_the_step_is_not_done(
+    qtbot: QtBot, controller: CameraController
+) -> None:
+    controller.context.session.update(
+        "set up", camera=CAMERA.model_copy(update={"saturation_adu": 50.0})
+    )
+    editor = controller.page.form.editor("saturation_adu")
+    qtbot.waitUntil(editor.isVisible, timeout=10_000)
+    state = controller.context.session.states[Step.CAMERA]
+    assert state.status is StepStatus.ATTENTION
+    assert "saturation of 50.0 ADU" in state.reason
+    assert "First" in controller.context.session.states[Step.SIMULATION].reason
 
 
 def test_switching_to_emccd_shows_its_fields_and_back_resets_them(

@@ -11,6 +11,7 @@ import pytest
 from app.models.camera_checks import check_values
 from app.models.camera_judgement import CameraJudgement, judge_camera
 from app.models.camera_proposal import CameraProposal
+from app.models.camera_values import impossible_values
 from app.models.movie_sample import MovieSample, sample_movie
 from app.models.project import MovieEntry
 from decode_engine.analysis.noise_check import dim_pixel_noise
@@ -130,6 +131,14 @@ def test_the_proposed_conversion_is_near_the_true_one() -> None:
 )
 def test_values_are_judged_by_themselves(field: str, changes: dict[str, Any], level: str) -> None:
     assert check_values(TRUE.model_copy(update=changes))[field].level == level
+
+
+def test_impossible_values_are_told_without_reading_maps() -> None:
+    assert impossible_values(TRUE) == ""
+    assert impossible_values(TRUE.model_copy(update={"offset_adu": "/no/such.npy"})) == ""
+    assert "no EM gain" in impossible_values(TRUE.model_copy(update={"em_gain": 3.0}))
+    nowhere = TRUE.model_copy(update={"offset_adu": "/no/such.npy", "quantum_efficiency": 82.0})
+    assert "quantum efficiency of 82.0" in impossible_values(nowhere)
 
 
 def test_impossible_values_become_a_problem_with_words() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ from app.models.calibration_words import (
 from app.models.command_line import command_line
 from app.models.job_state import JobState
 from app.models.problem import Problem
-from app.models.project import BeadSettings, CalibrationChoice, RunRecord
+from app.models.project import BeadSettings, CalibrationChoice, Project, RunRecord
 from app.models.psf_volume import PsfVolume, read_psf_volume
-from app.models.runs import run_that_made
+from app.models.runs import run_that_made, runs_of
 from app.models.steps import Step
 from app.views.calibration_page import CalibrationPage
+from app.views.calibration_ways import BEAD_LABELS
 from decode_engine.contract.configs import CalibrateConfig
 from decode_engine.contract.jobs import CalibrateSpec, PsfPreviewSpec
 from decode_engine.errors import EngineError
@@ -96,6 +98,7 @@ class CalibrationController(PageController):
         page.file_way.open_requested.connect(self._ask_for_file)
         page.file_way.save_requested.connect(self._ask_where_to_save)
         page.file_way.entry_chosen.connect(self._choose_entry)
+        page.file_way.earlier_chosen.connect(lambda path: self._use_file(Path(path)))
         beads = page.beads_way
         beads.add_requested.connect(self._ask_for_stacks)
         beads.stacks_changed.connect(lambda stacks: self._change_beads("stacks", stacks))
@@ -122,6 +125,7 @@ class CalibrationController(PageController):
             page.beads_way.propose_pixel_size(settings.camera.pixel_size_x_nm)
         self._show_makeable()
         choice = settings.calibration
+        page.file_way.show_earlier(_made(self.context.session.project), choice.path)
         flat = choice.mode == "gaussian_2d"
         page.flat_way.show_use(choice.psf_sigma_nm if flat else None)
         movie = settings.movies[settings.current_movie] if settings.movies else None
@@ -372,7 +376,7 @@ class CalibrationController(PageController):
         self._run = ""
         self._show_makeable()
         if state.phase == "failed" and state.failure is not None:
-            self._show(Problem.from_failure(state.failure))
+            self._show(_in_the_forms_words(Problem.from_failure(state.failure)))
         elif state.phase == "completed":
             choice = CalibrationChoice(mode="file", path=str(state.summary.get("out", "")))
             self._update("Use the new calibration", calibration=choice)
@@ -403,15 +407,26 @@ class CalibrationController(PageController):
 
     def _show(self, problem: Problem, action: str = "") -> None:
         if action and not problem.action:
-            problem = Problem(
-                message=problem.message,
-                hint=problem.hint,
-                code=problem.code,
-                detail=problem.detail,
-                action=action,
-            )
+            problem = replace(problem, action=action)
         self.page.show_problem(problem)
 
     def _act(self, action: str) -> None:
         if action == _ANOTHER:
             self._ask_for_file()
+
+
+def _made(project: Project) -> list[tuple[str, str]]:
+    """Return path and words of the calibrations made in this project, the latest first."""
+    return [
+        (run.outputs["calibration"], f"{run.title}, {run.created[:16].replace('T', ' ')}")
+        for run in reversed(runs_of(project, Step.CALIBRATION))
+        if run.state == "completed" and "calibration" in run.outputs
+    ]
+
+
+def _in_the_forms_words(problem: Problem) -> Problem:
+    """Call the settings of the engine as the form does."""
+    message, hint = problem.message, problem.hint
+    for name, label in BEAD_LABELS.items():
+        message, hint = (text.replace(name, f'"{label}"') for text in (message, hint))
+    return replace(problem, message=message, hint=hint)

@@ -13,7 +13,7 @@ from app.models.frame_sample import FrameSample, read_own, read_simulated
 from app.models.job_state import JobState
 from app.models.match_words import changes, match
 from app.models.problem import Problem
-from app.models.project import ProjectSettings
+from app.models.project import CalibrationChoice, ProjectSettings
 from app.models.steps import Step
 from app.views.simulation_page import SimulationPage
 from decode_engine.analysis.simulation_match import (
@@ -29,10 +29,16 @@ from decode_engine.analysis.simulation_match import (
 from decode_engine.contract.configs import SimulationConfig
 from decode_engine.contract.jobs import SimulateSpec
 from decode_engine.errors import EngineError
+from decode_engine.io.calibrations import describe_calibration
 
 __all__ = ["SimulationController"]
 
-_OWN, _SHOW, _COMPARE = "simulation-own", "simulation-show", "simulation-compare"
+_OWN, _SHOW, _COMPARE, _DEPTH = (
+    "simulation-own",
+    "simulation-show",
+    "simulation-compare",
+    "simulation-depth",
+)
 _WAIT_MS = 800  # after the last change
 _LEAST_FRAMES = 20
 
@@ -57,6 +63,7 @@ class SimulationController(PageController):
         self._active = False
         self._own: FrameSample | None = None
         self._own_key: object = None
+        self._depth_of: CalibrationChoice | None = None
         self._simulated_key: object = None
         self._kind, self._seed = "typical", 0
         self._job = ""
@@ -103,6 +110,7 @@ class SimulationController(PageController):
             return
         if not self._active:
             return
+        self._show_depth(settings.calibration)
         key = (settings.movies[settings.current_movie], settings.camera)
         if key != self._own_key:
             self._forget_own()
@@ -117,6 +125,21 @@ class SimulationController(PageController):
         self._propose(None)
         self.page.show_statistics(None, None)
         self.page.show_matches(())
+
+    def _show_depth(self, choice: CalibrationChoice) -> None:
+        """Say what "automatic" means for the height range; 2D has none."""
+        if choice == self._depth_of or choice.path is None:
+            return
+        self._depth_of = choice
+        path = Path(choice.path)
+
+        def work(_check: Callable[[], None]) -> tuple[float, float] | None:
+            entries = describe_calibration(path).entries
+            fitting = [e for e in entries if choice.region in (None, e.region)]
+            return fitting[0].z_range_nm if fitting else None
+
+        # A file that cannot be read is told by the job that needs it.
+        self.context.background.run(_DEPTH, work, self.page.show_depth, lambda _problem: None)
 
     def _wanted(self) -> object:
         settings = self.context.session.settings

@@ -28,7 +28,7 @@ from app.views.naming import named
 from decode_engine.contract.configs import CalibrateConfig
 from decode_engine.io.calibrations import CalibrationEntry
 
-__all__ = ["BeadsWay", "FileWay", "FlatWay"]
+__all__ = ["BEAD_LABELS", "BeadsWay", "FileWay", "FlatWay"]
 
 _BEAD_GROUPS = (
     FieldGroup("Your bead stacks", ("dz_nm", "pixel_size_x_nm", "pixel_size_y_nm")),
@@ -41,7 +41,7 @@ _BEAD_GROUPS = (
     FieldGroup("Along z", ("z_slices", "smoothing_z_nm"), advanced=True),
     FieldGroup("Camera", ("offset_adu", "photons_per_adu", "em_mirrored"), advanced=True),
 )
-_BEAD_LABELS = {
+BEAD_LABELS = {
     "dz_nm": "Slice distance",
     "pixel_size_x_nm": "Pixel size",
     "pixel_size_y_nm": "Pixel size in y",
@@ -67,6 +67,7 @@ class FileWay(QWidget):
     open_requested = Signal()
     save_requested = Signal()
     entry_chosen = Signal(object, object)  # region, channel
+    earlier_chosen = Signal(str)  # path of a calibration made in this project
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -84,6 +85,10 @@ class FileWay(QWidget):
             "Write the calibration shown: .h5 keeps everything, _3dcal.mat opens in SMAP."
         )
         self._save.clicked.connect(self.save_requested)
+        self._earlier = named(QComboBox(), "calibration-earlier")
+        self._earlier.setAccessibleName("Calibrations made in this project")
+        self._earlier.setToolTip("Go back to a calibration that was made in this project.")
+        self._earlier.activated.connect(self._choose_earlier)
         self._name = named(QLabel(), "calibration-file-name")
         self._name.setWordWrap(True)
         self._region, self._channel = (
@@ -99,12 +104,22 @@ class FileWay(QWidget):
             form.addRow(label, box)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        for part in (text, self._open, self._name):
+        for part in (text, self._open, self._earlier, self._name):
             layout.addWidget(part)
         layout.addLayout(form)
         layout.addWidget(self._save)
         layout.addStretch()
         self.show_file("", (), None, None)
+        self.show_earlier((), None)
+
+    def show_earlier(self, made: Sequence[tuple[str, str]], chosen: str | None) -> None:
+        """Offer calibrations of this project: (path, words), the latest first."""
+        self._earlier.clear()
+        self._earlier.addItem("Made in this project …", "")
+        for path, words in made:
+            self._earlier.addItem(words, path)
+        self._earlier.setCurrentIndex(max(self._earlier.findData(chosen or ""), 0))
+        self._earlier.setVisible(bool(made))
 
     def show_file(
         self,
@@ -120,6 +135,11 @@ class FileWay(QWidget):
         self._save.setVisible(bool(name))
         self._fill(self._region, [e.region for e in self._entries], region)
         self._fill(self._channel, [e.channel for e in self._entries], channel)
+
+    def _choose_earlier(self) -> None:
+        path = self._earlier.currentData()
+        if path:
+            self.earlier_chosen.emit(path)
 
     def _picker(self, name: str, tip: str) -> QComboBox:
         box = named(QComboBox(), f"calibration-{name}")
@@ -179,7 +199,7 @@ class BeadsWay(QWidget):
         buttons.addWidget(self._add)
         buttons.addWidget(self._remove)
         buttons.addStretch()
-        self.form = ConfigForm(CalibrateConfig, groups=_BEAD_GROUPS, labels=_BEAD_LABELS)
+        self.form = ConfigForm(CalibrateConfig, groups=_BEAD_GROUPS, labels=BEAD_LABELS)
         named(self.form, "calibration-beads-form")
         self._make = named(QPushButton("Make the calibration"), "calibration-make")
         self._make.setDefault(True)

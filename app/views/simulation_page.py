@@ -122,6 +122,16 @@ class SimulationPage(Page):
             "Nothing changes before you accept."
         )
 
+    def show_depth(self, z_range_nm: tuple[float, float] | None) -> None:
+        """Show the height range of the calibration where none is set; hide it all in 2D."""
+        low, high = z_range_nm or (-1.0, 1.0)
+        is_3d = high > low
+        for field, value in (("z_min_nm", low), ("z_max_nm", high)):
+            self.form.set_field_visible(field, is_3d)
+            text = "automatic" if z_range_nm is None else f"automatic: {value:g} nm"
+            self.form.set_automatic_text(field, text)
+        self.form.set_field_visible("z_scale_jitter", is_3d)
+
     def show_suggesting(self, text: str) -> None:
         """Say how far the suggestion is; empty when none is being made."""
         busy = bool(text)

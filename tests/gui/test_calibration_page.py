@@ -26,7 +26,7 @@ from pytestqt.qtbot import QtBot
 from app.controllers.calibration import CalibrationController
 from app.controllers.page_controller import AppContext
 from app.models.project import CalibrationChoice
-from decode_engine.contract.configs import CameraConfig
+from decode_engine.contract.configs import CalibrateConfig, CameraConfig
 from decode_engine.contract.jobs import CalibrateSpec, PsfPreviewSpec
 from decode_engine.domain.calibration import Calibration, SplinePsf
 from decode_engine.io.calibrations import read_calibration, write_calibration
@@ -216,7 +216,10 @@ def test_2d_from_the_objective(qtbot: QtBot, controller: CalibrationController) 
 
 
 def test_a_calibration_is_made_from_beads_and_used(
-    qtbot: QtBot, controller: CalibrationController, monkeypatch: pytest.MonkeyPatch
+    qtbot: QtBot,
+    controller: CalibrationController,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     beads = str(resource_path("example/beads.tif"))
     monkeypatch.setattr(QFileDialog, "getOpenFileNames", lambda *_args: ([beads], ""))
@@ -247,6 +250,13 @@ def test_a_calibration_is_made_from_beads_and_used(
     assert "9 beads used, 0 not used." in verdicts(controller)
     assert "slope 1.0" in verdicts(controller)
     assert session.settings.beads.config is not None
+    load(qtbot, controller, write_spline(tmp_path / "other.h5"))
+    click(qtbot, controller, "calibration-way-file")
+    earlier = find(controller, QComboBox, "calibration-earlier")
+    assert earlier.isVisible()
+    earlier.setFocus()
+    qtbot.keyClick(earlier, Qt.Key.Key_Down)
+    assert session.settings.calibration.path == run.outputs["calibration"]
 
 
 def test_the_cameras_pixel_size_is_proposed_and_the_command_copied(
@@ -302,6 +312,19 @@ def test_beads_that_cannot_be_used_are_a_card(
     qtbot.waitUntil(lambda: "a.tif" in text(controller, "problem-message"), timeout=10_000)
     assert find(controller, QAbstractButton, "calibration-make").isEnabled()
     assert controller.context.session.settings.calibration.mode == "none"
+
+
+def test_a_failure_names_the_fields_as_the_form_does(
+    qtbot: QtBot, controller: CalibrationController
+) -> None:
+    controller.open_paths([resource_path("example/movie.tif")])
+    beads = controller.context.session.settings.beads
+    config = CalibrateConfig(dz_nm=50, pixel_size_x_nm=100, roi_px=21)
+    controller.context.session.update("Beads", beads=beads.model_copy(update={"config": config}))
+    click(qtbot, controller, "calibration-make")
+    qtbot.waitUntil(
+        lambda: 'Lower "Distance of beads"' in text(controller, "problem-hint"), timeout=20_000
+    )
 
 
 @pytest.mark.parametrize(("name", "chosen"), [("copy", "SMAP"), ("copy.h5", "")])

@@ -23,6 +23,7 @@ from decode_engine.contract.configs import CameraConfig, SimulationConfig
 from decode_engine.contract.jobs import SimulateSpec
 from decode_engine.domain.calibration import Calibration, GaussianPsf
 from decode_engine.io.calibrations import write_calibration
+from decode_engine.io.resources import resource_path
 from decode_engine.jobs.context import JobContext
 from decode_engine.jobs.registry import run_job
 from tests.gui.inline_jobs import InlineJobs
@@ -149,6 +150,17 @@ def test_frames_stand_side_by_side_with_the_same_contrast(
     slider.setFocus()
     qtbot.keyClick(slider, Qt.Key.Key_End)
     assert controller.page.pair.frame == 79
+
+
+def test_heights_are_offered_in_3d_only(
+    qtbot: QtBot, controller: SimulationController, data: Path
+) -> None:
+    compared(qtbot, controller, data)
+    editor = controller.page.form.editor("z_min_nm")
+    qtbot.waitUntil(lambda: not editor.isVisible(), timeout=10_000)
+    choice = CalibrationChoice(mode="file", path=str(resource_path("example/calibration.h5")))
+    controller.context.session.update("3D", calibration=choice)
+    qtbot.waitUntil(editor.isVisible, timeout=10_000)
 
 
 def test_differences_are_told_in_words(

@@ -117,6 +117,8 @@ class CameraPage(Page):
         self.form.setObjectName("camera-form")
         self.form.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self._extend_tips()
+        self.form.set_automatic_text("pixel_size_y_nm", "the same")
+        self.form.set_automatic_text("saturation_adu", "not known")
         self._presets = named(QComboBox(), "camera-preset")
         self._presets.setAccessibleName("Camera preset")
         self._presets.setToolTip("Typical values of common cameras, and your own presets.")

@@ -15,13 +15,11 @@ from types import TracebackType
 from typing import IO
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from app.views.naming import named
 from decode_engine.errors import EngineError
 from decode_engine.io.locking import FileLock
 
-__all__ = ["CrashDialog", "CrashGuard", "SessionMark"]
+__all__ = ["CrashGuard", "SessionMark"]
 
 _log = logging.getLogger(__name__)
 
@@ -86,60 +84,6 @@ class CrashGuard(QObject):
 
     def _report(self, text: str) -> None:
         self.caught.emit(text)
-
-
-class CrashDialog(QDialog):
-    """Says that the app made a mistake, what is safe, and what can be done."""
-
-    copy_requested = Signal()
-    quit_requested = Signal()
-
-    def __init__(self, what: str, saved_in: Path | None, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setObjectName("crash-dialog")
-        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        self.setWindowTitle("Something went wrong")
-        self.setMinimumWidth(480)
-        title = named(QLabel("The app made a mistake."), "crash-title")
-        font = title.font()
-        font.setBold(True)
-        title.setFont(font)
-        safe_words = (
-            "Your last changes could not be saved; everything before is safe."
-            if saved_in is None
-            else f"Your project is saved in {saved_in}."
-        )
-        safe = named(
-            QLabel(
-                f"{safe_words} Jobs that run are not affected.\n\n"
-                "You can go on. If the window behaves oddly, quit and open the app again. "
-                "Please send us the diagnostics; they hold no data of yours."
-            ),
-            "crash-words",
-        )
-        safe.setWordWrap(True)
-        short = named(QLabel(f"For the report: {what[:200]}"), "crash-what")
-        short.setWordWrap(True)
-        short.setProperty("muted", True)
-        short.setTextFormat(Qt.TextFormat.PlainText)
-        copy = named(QPushButton("Copy diagnostics"), "crash-copy")
-        leave = named(QPushButton("Quit"), "crash-quit")
-        go_on = named(QPushButton("Continue"), "crash-continue")
-        go_on.setDefault(True)
-        copy.clicked.connect(self.copy_requested)
-        go_on.clicked.connect(self.close)
-        leave.clicked.connect(self.quit_requested)
-        leave.clicked.connect(self.close)
-        row = QHBoxLayout()
-        row.addWidget(copy)
-        row.addStretch()
-        row.addWidget(leave)
-        row.addWidget(go_on)
-        column = QVBoxLayout(self)
-        column.setSpacing(10)
-        for part in (title, safe, short):
-            column.addWidget(part)
-        column.addLayout(row)
 
 
 class SessionMark:

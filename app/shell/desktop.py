@@ -14,7 +14,7 @@ from app.models.steps import Step
 from app.settings import UserSettings, engine_command
 from app.shell.closing import Closing
 from app.shell.commands import Commands
-from app.shell.crash import CrashDialog
+from app.shell.crash_dialog import CrashDialog
 from app.shell.diagnostics import Diagnostics
 from app.shell.drop import DropTarget
 from app.shell.logs import LogBuffer

@@ -63,6 +63,11 @@ def _controller(step: Step) -> Callable[[AppContext], PageController]:
             from app.controllers.simulation import SimulationController
 
             return SimulationController
+    return _later_controller(step)
+
+
+def _later_controller(step: Step) -> Callable[[AppContext], PageController]:
+    match step:
         case Step.TRAIN:
             from app.controllers.train import TrainController
 
@@ -79,7 +84,6 @@ def _controller(step: Step) -> Callable[[AppContext], PageController]:
             from app.controllers.explore import ExploreController
 
             return ExploreController
-        case Step.EXPORT:
-            from app.controllers.export import ExportController
+    from app.controllers.export import ExportController
 
-            return ExportController
+    return ExportController

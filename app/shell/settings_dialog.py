@@ -48,36 +48,8 @@ class SettingsDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle("Settings")
         self.setMinimumWidth(560)
-        self._theme = _combo("settings-theme", _THEMES, settings.theme)
-        choices = dict.fromkeys(("auto", *devices, settings.device))
-        self._device = _combo(
-            "settings-device",
-            [(_DEVICE_WORDS.get(d, f"NVIDIA GPU ({d})"), d) for d in choices],
-            settings.device,
-        )
-        self._device.setToolTip("What new projects compute on; each job can choose its own")
+        self._build_choices(settings, devices)
         self._build_engine(settings)
-        self._cache = named(QLineEdit(settings.cache_folder), "settings-cache")
-        self._cache.setPlaceholderText("The system's folder for temporary files")
-        self._cache.setToolTip(
-            "Folder for projects without a name and their previews; needs some GB free. "
-            "Takes effect at the next start of the app"
-        )
-        browse = named(QPushButton("Choose…"), "settings-cache-choose")
-        browse.clicked.connect(self._choose_cache)
-        cache = QHBoxLayout()
-        cache.addWidget(self._cache, 1)
-        cache.addWidget(browse)
-        form = QFormLayout()
-        form.addRow("&Theme", self._theme)
-        form.addRow("&Device", self._device)
-        form.addRow("Engine", self._own)
-        form.addRow("", self._remote)
-        form.addRow("Co&mmand", self._command)
-        form.addRow("&Paths there", self._paths)
-        label = QLabel("Cache &folder")
-        label.setBuddy(self._cache)
-        form.addRow(label, cache)
         self._wrong = named(QLabel(), "settings-wrong")
         self._wrong.setWordWrap(True)
         self._wrong.hide()
@@ -88,10 +60,44 @@ class SettingsDialog(QDialog):
         buttons.accepted.connect(self._apply)
         buttons.rejected.connect(self.close)
         column = QVBoxLayout(self)
-        column.addLayout(form)
+        column.addLayout(self._form())
         column.addWidget(self._wrong)
         column.addStretch()
         column.addWidget(buttons)
+
+    def _build_choices(self, settings: UserSettings, devices: Sequence[str]) -> None:
+        self._theme = _combo("settings-theme", _THEMES, settings.theme)
+        choices = dict.fromkeys(("auto", *devices, settings.device))
+        self._device = _combo(
+            "settings-device",
+            [(_DEVICE_WORDS.get(d, f"NVIDIA GPU ({d})"), d) for d in choices],
+            settings.device,
+        )
+        self._device.setToolTip("What new jobs compute on; each job can choose its own")
+        self._cache = named(QLineEdit(settings.cache_folder), "settings-cache")
+        self._cache.setPlaceholderText("The app's own folder")
+        self._cache.setToolTip(
+            "Folder for projects without a name and their previews; needs some GB free. "
+            "Takes effect at the next start of the app"
+        )
+
+    def _form(self) -> QFormLayout:
+        browse = named(QPushButton("Choose…"), "settings-cache-choose")
+        browse.clicked.connect(self._choose_cache)
+        cache = QHBoxLayout()
+        cache.addWidget(self._cache, 1)
+        cache.addWidget(browse)
+        label = QLabel("Cache &folder")
+        label.setBuddy(self._cache)
+        form = QFormLayout()
+        form.addRow("&Theme", self._theme)
+        form.addRow("&Device", self._device)
+        form.addRow("Engine", self._own)
+        form.addRow("", self._remote)
+        form.addRow("Co&mmand", self._command)
+        form.addRow("&Paths there", self._paths)
+        form.addRow(label, cache)
+        return form
 
     def _build_engine(self, settings: UserSettings) -> None:
         self._own = named(QRadioButton("The app's own, on this computer"), "settings-engine-own")

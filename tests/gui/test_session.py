@@ -237,7 +237,7 @@ def test_hanging_drive_takes_one_thread_and_stops_nothing(
 
     def hang(path: Path, *_rest: object) -> FileStamp:
         asked.append(path)
-        answers.wait()
+        answers.wait(30.0)  # not for ever: a failing test must end
         return FileStamp(status="away")
 
     monkeypatch.setattr(file_watch, "stamp_file", hang)

@@ -339,6 +339,18 @@ def test_named_project_is_copied(qtbot: QtBot, tmp_path: Path, make_session: Mak
     assert other.open(tmp_path / "first") is None, "the first one is free again"
 
 
+def test_project_can_be_saved_as_an_empty_folder_that_exists(
+    qtbot: QtBot, tmp_path: Path, make_session: MakeSession
+) -> None:
+    session = make_session()
+    for name in ("untitled moves", "named is copied"):
+        (tmp_path / name).mkdir()
+        with qtbot.waitSignal(session.project_opened, timeout=20_000):
+            assert session.save_as(tmp_path / name) is None
+        assert session.folder == tmp_path / name
+        assert (tmp_path / name / PROJECT_NAME).is_file()
+
+
 def test_look_only_project_can_be_saved_elsewhere(
     qtbot: QtBot, tmp_path: Path, make_session: MakeSession
 ) -> None:

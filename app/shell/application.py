@@ -23,6 +23,7 @@ from app.settings import SettingsStore, engine_command
 from app.shell.crash import CrashGuard, SessionMark
 from app.shell.desktop import Desktop
 from app.shell.logs import LogBuffer, install_qt_handler, write_to_file
+from app.shell.signals import EndSignals
 from app.shell.theme import Theme
 from decode_engine.errors import InputError
 from decode_engine.io.resources import resource_path
@@ -58,7 +59,9 @@ def run(project: Path | None = None, *, example: bool = False) -> int:
     if crashed is not None:
         desktop.report_hard_crash(crashed)
     context.jobs.start()
+    signals = EndSignals(desktop.closing.quit_now)
     code = application.exec()
+    signals.close()
     context.session.close()
     context.background.close()
     guard.remove()

@@ -38,6 +38,12 @@ class Closing(QObject):
         self._offer.setSingleShot(True)
         self._offer.timeout.connect(self.offer_interrupted)
 
+    def quit_now(self) -> None:
+        """Quit without a question: jobs keep what they have and can be resumed."""
+        if not self._stopping:
+            self._window.hide()
+            self._stop()
+
     def offer_interrupted(self) -> None:
         """Offer to go on with runs that were interrupted; the latest one of each step."""
         session, latest = self._window.context.session, {}
@@ -74,8 +80,7 @@ class Closing(QObject):
         if self._jobs.running():
             self._ask()
         else:
-            self._window.hide()
-            self._stop()
+            self.quit_now()
         return False
 
     def _ask(self) -> None:

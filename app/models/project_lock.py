@@ -74,7 +74,10 @@ class ProjectLockedError(OutputError):
         who = f" ({holder})" if holder else ""
         if certain:
             message = f"{folder.name} is open in another window{who}."
-            hint = "Close it there, or open it here to look only."
+            hint = (
+                "Close it there, or open it here to look only. "
+                "A window that no longer answers can be ended with the task manager."
+            )
         else:
             message = f"{folder.name} was not closed by its last window{who}."
             hint = "If that computer still has it open, close it there; otherwise open it anyway."

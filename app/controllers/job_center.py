@@ -91,7 +91,7 @@ class JobCenter(QObject):
         self._unshown: dict[str, None] = {}
         self._devices: tuple[str, ...] = ()
         self._version = ""
-        self._closing = False
+        self._closing = self._has_closed = False
         self._soon: deque[Callable[[], None]] = deque()
         self._soon_timer = self._single_shot(self._run_soon)
         self._show_timer = self._single_shot(self._show)
@@ -172,9 +172,13 @@ class JobCenter(QObject):
         if not self.state(job_id).is_active:
             return
         self._request(job_id, "cancel")
-        lane = self._runs if job_id in self._runs.jobs else self._previews
-        # Later, behind a submission that is still on its way.
-        self._later(lambda: lane.cancel(job_id))
+
+        def stop() -> None:
+            lane = self._runs if job_id in self._runs.jobs else self._previews
+            lane.cancel(job_id)
+
+        # Later, behind a submission that is still on its way to its lane.
+        self._later(stop)
 
     def finish(self, job_id: str) -> None:
         """Let a training stop now and keep its best model as its result."""
@@ -250,7 +254,10 @@ class JobCenter(QObject):
         self.engine_changed.emit(None if failure is None else Problem.from_failure(failure))
 
     def _on_lane_ended(self) -> None:
-        if self._closing and not self._previews.is_alive and not self._runs.is_alive:
+        if not self._closing or self._has_closed:
+            return
+        if not self._previews.is_alive and not self._runs.is_alive:
+            self._has_closed = True
             self.all_closed.emit()
 
     def _request(self, job_id: str, request: Literal["pause", "cancel", "finish"]) -> None:

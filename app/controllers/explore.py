@@ -156,6 +156,11 @@ class ExploreController(PageController):
         self.loop.close()
         self.page.close_views()
 
+    @property
+    def shown_path(self) -> str:
+        """The table whose picture is shown; empty before the first picture."""
+        return self._table.path if self._table is not None and self._picture is not None else ""
+
     # --- Which table ------------------------------------------------------------------------
 
     def _refresh(self) -> None:
@@ -233,7 +238,7 @@ class ExploreController(PageController):
         self._recall_look(opened.sources)
         self._filters = self.context.session.settings.filters
         self._show_cuts()
-        self.page.show_ready(opened.path)
+        self.page.show_ready(Path(opened.path))
         field = Bounds(*opened.store.bounds_nm)
         self._overlays = Overlays()
         self.page.canvas.set_field(field)

@@ -45,6 +45,13 @@ _TOOLS: tuple[tuple[Tool, str, str, str], ...] = (
 _TABLES = "Localizations (*.h5 *.hdf5 *.csv);;All files (*)"
 _NO_GL = "OpenGL is missing here (remote desktop?): a simpler view is used."
 _SIDE_WIDTH = 320
+# Fusion's dark palette hardly shows which button is pressed.
+_TOOL_STYLE = """
+QToolButton { padding: 3px 9px; border: 1px solid palette(mid); border-radius: 4px; }
+QToolButton:hover { border-color: palette(highlight); }
+QToolButton:focus { border-color: palette(highlight); }
+QToolButton:checked { background: palette(highlight); color: palette(highlighted-text); }
+"""
 
 
 class ExplorePage(Page):
@@ -94,10 +101,10 @@ class ExplorePage(Page):
             self._loading_bar.setValue(round(100 * fraction))
         self._stack.setCurrentIndex(1)
 
-    def show_ready(self, name: str) -> None:
+    def show_ready(self, path: Path) -> None:
         """Show picture and panels."""
-        self._name.setText(name)
-        self._name.setToolTip(name)
+        self._name.setText(path.name)
+        self._name.setToolTip(str(path))
         self._stack.setCurrentIndex(2)
 
     @property
@@ -212,6 +219,9 @@ class ExplorePage(Page):
 
     def _head_line(self) -> QHBoxLayout:
         self._name = named(QLabel(), "explore-name")
+        font = self._name.font()
+        font.setBold(True)
+        self._name.setFont(font)
         self._name.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._count = named(QLabel(), "explore-count")
         self._open = named(QPushButton("Open …"), "explore-open")
@@ -277,6 +287,7 @@ class ExplorePage(Page):
         button.setText(text)
         button.setToolTip(tip)
         button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        button.setStyleSheet(_TOOL_STYLE)
         return button
 
     def _status_line(self) -> QHBoxLayout:

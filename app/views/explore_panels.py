@@ -313,11 +313,11 @@ class MeasurePanel(QWidget):
         row.addWidget(self._width, 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
-        layout.addWidget(self._hint)
         layout.addWidget(self._title)
         layout.addLayout(self._form)
         layout.addWidget(self._width_row)
         layout.addWidget(self._chart)
+        layout.addWidget(self._hint)
         layout.addStretch()
         self.show_nothing()
 
@@ -357,7 +357,8 @@ class MeasurePanel(QWidget):
         curves: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
     ) -> None:
         """Show a profile along a line and its numbers."""
-        self._hint.hide()
+        self._hint.setText("The fit finds one peak: draw across a single structure.")
+        self._hint.show()
         self._chart.show()
         self._width_row.show()
         self._chart.clear()

@@ -114,7 +114,7 @@ class PointView(QWidget):
         self._cloud = cloud
         self._notice.setText(notice)
         if self._wants_gl and cloud is not None:
-            self._draw_with_gl(cloud)
+            self._draw_with_gl(cloud, color_scale)
         self.plain.set_cloud(cloud, color_scale, keep_camera=not first)
 
     def set_image(self, rgb: Pixels) -> None:
@@ -138,7 +138,7 @@ class PointView(QWidget):
         self._spin.setChecked(False)
         super().hideEvent(event)
 
-    def _draw_with_gl(self, cloud: Cloud) -> None:
+    def _draw_with_gl(self, cloud: Cloud, color_scale: ColorScale | None) -> None:
         try:
             if self._gl is None:
                 from app.views.gl_points import GlPoints
@@ -146,7 +146,7 @@ class PointView(QWidget):
                 self._gl = GlPoints(self._on_gl_error, self)
                 self._canvas_box.addWidget(self._gl)
                 self.plain.hide()
-            self._gl.set_cloud(cloud)
+            self._gl.set_cloud(cloud, color_scale)
         except Exception as error:  # noqa: BLE001 - whatever a driver does: the plain view works
             self._lose_gl(f"{type(error).__name__}: {error}")
 

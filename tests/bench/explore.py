@@ -133,17 +133,18 @@ def measure(path: Path, back_end: str) -> dict[str, object]:
     write_filaments(tiny, 2000)
     controller.open_paths([tiny])
     spin(lambda: bool(pictures) and idle(), 300.0)
+    spin(lambda: False, 0.2)  # pictures on their way
     pictures.clear()
     timer.start(BEAT_MS)
     last[0] = time.perf_counter()
     begun = time.perf_counter()
     controller.open_paths([path])
-    spin(lambda: bool(pictures))
+    spin(lambda: bool(pictures) and controller.shown_path == str(path))
     first_s = time.perf_counter() - begun
     opening = np.array(late)
     spin(idle)
     result: dict[str, object] = {
-        "n": controller._table.store.n if controller._table else 0,
+        "n": len(context.tables.read(str(path))),
         "canvas": page.canvas.back_end,
         "opengl": probe_gl().renderer if probe_gl() else None,
         "first_picture_s": round(first_s, 2),

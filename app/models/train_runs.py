@@ -21,6 +21,11 @@ _STATES = {
     "interrupted": "interrupted",
 }
 
+_ENDED_BY = {
+    "request": "Ended early, as asked",
+    "patience": "Ended, as it no longer improved,",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRow:
@@ -49,7 +54,8 @@ def ended_words(run: RunRecord, *, in_use: str | None) -> str:
     if run.state == "completed":
         time = _duration(run)
         used = "Its model is in use." if _is_used(run, in_use) else "Another model is in use."
-        return f"Training finished{f' after {time}' if time else ''}. {used}"
+        how = _ENDED_BY.get(str(run.summary.get("ended_by", "")), "Training finished")
+        return f"{how}{f' after {time}' if time else ''}. {used}"
     kept = "Its best model so far is kept. " if has_model else ""
     if run.state == "failed":
         return f"This training failed. {kept}".strip()

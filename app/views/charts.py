@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import ArrayLike, NDArray
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QPalette, QWheelEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtGui import QAction, QColor, QGuiApplication, QPalette, QWheelEvent
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMessageBox,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.views.naming import named
 
@@ -25,6 +34,8 @@ _ON_DARK = ("#56B4E9", "#FF9F4A", "#2FD0A0", "#E39AC8", "#F0E442", "#A6CEE3")
 _SYMBOLS = ("o", "s", "t", "d", "+", "x")
 _FEW_POINTS = 80  # up to here each curve also carries its own symbol: never colour alone
 _THROTTLE_MS = 40
+_CORNERS = ((1, 0), (1, 1), (0, 1), (0, 0))  # (right, down), in the order of preference
+_LEGEND_PART = 0.4  # of width and height that a legend may cover
 
 
 def series_color(index: int, palette: QPalette) -> QColor:
@@ -69,18 +80,53 @@ class _Chart(QWidget):
         self._plot.setFrameShape(pg.QtWidgets.QFrame.Shape.NoFrame)
         self._plot.viewport().installEventFilter(self)
         self._plot.setAccessibleName(title or f"{y_label} against {x_label}")
-        self._plot.setToolTip("Click, then turn the wheel to zoom; double-click to see all.")
+        self._plot.setToolTip(
+            "Click, then turn the wheel to zoom; double-click to see all; right-click for more."
+        )
         self._box = QVBoxLayout(self)
         self._box.setContentsMargins(0, 0, 0, 0)
         self._box.addWidget(self._plot, 1)
         self.setMinimumSize(160, 110)
+        self._add_actions()
         self._restyle()
 
-    def set_legend_corner(self, corner: Literal["top", "bottom"]) -> None:
-        """Put the legend into the upper or lower right corner, where the curves are not."""
-        self._legend.anchor((1, 0), (1, 0), offset=(-8, 8))
-        if corner == "bottom":
-            self._legend.anchor((1, 1), (1, 1), offset=(-8, -8))
+    def save_data(self, path: Path) -> None:
+        """Write all curves as a table: name, x, y, one point a line."""
+        lines = ["curve,x,y"]
+        for name, series in self._series.items():
+            x, y = series.item.getOriginalDataset()
+            if x is None or y is None:
+                continue
+            quoted = '"' + name.replace('"', '""') + '"'
+            lines += [f"{quoted},{a:.9g},{b:.9g}" for a, b in zip(x, y, strict=False)]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _add_actions(self) -> None:
+        """Offer, on a right click, what one wants of a chart: its picture and its numbers."""
+        self.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
+        for text, act in (
+            ("Show all", self._item.enableAutoRange),
+            ("Copy picture", lambda: QGuiApplication.clipboard().setPixmap(self.grab())),
+            ("Save numbers as CSV…", self._ask_and_save),
+        ):
+            action = QAction(text, self)
+            action.triggered.connect(lambda _=False, act=act: act())
+            self.addAction(action)
+
+    def _ask_and_save(self) -> None:
+        chosen, _ = QFileDialog.getSaveFileName(
+            self, "Save the numbers of the chart", "chart.csv", "Tables (*.csv)"
+        )
+        if not chosen:
+            return
+        try:
+            self.save_data(Path(chosen))
+        except OSError as error:
+            QMessageBox.warning(
+                self,
+                "Not saved",
+                f"{chosen} cannot be written: {error.strerror}. Choose another place.",
+            )
 
     def clear(self) -> None:
         """Take all curves away."""
@@ -232,6 +278,35 @@ class CurveChart(_Chart):
         keep = np.isfinite(x_values)
         series.item.setData(x_values[keep], np.where(drawable, y_values, np.nan)[keep])
         self._paint(series)
+        self._place_legend()
+
+    def _place_legend(self) -> None:
+        """Move the legend into the corner with the fewest points."""
+        if len(self._series) < 2:
+            return
+        curves = [self.curve(name) for name in self._series]
+        x, y = (
+            np.concatenate([c[axis][:: max(1, c[0].size // 500)] for c in curves])
+            for axis in (0, 1)
+        )
+        if self._log_y:
+            y = np.log10(y)
+        drawn = np.isfinite(y)
+        if not drawn.any():
+            return
+        x, y = x[drawn], y[drawn]
+        right = (x - x.min()) / (np.ptp(x) or 1.0)
+        up = (y - y.min()) / (np.ptp(y) or 1.0)
+        part = _LEGEND_PART
+
+        def crowd(corner: tuple[int, int]) -> int:
+            near_x = right > 1 - part if corner[0] else right < part
+            near_y = up < part if corner[1] else up > 1 - part
+            return int(np.count_nonzero(near_x & near_y))
+
+        across, down = min(_CORNERS, key=crowd)  # the first of equals
+        offset = (-8 if across else 8, -8 if down else 8)
+        self._legend.anchor((across, down), (across, down), offset=offset)
 
     def remove_curve(self, name: str) -> None:
         """Take a curve away; an unknown name is no error."""

@@ -50,7 +50,8 @@ class _Points(NamedTuple):
 class FrameView(QWidget):
     """Shows one frame; x to the right, y down, the centre of the first pixel at (0, 0).
 
-    Wheel and drag zoom and pan under the cursor, double-click shows the whole frame. With
+    Wheel and drag zoom and pan under the cursor, double-click (or Home) shows the whole frame,
+    plus and minus zoom. With
     `enable_roi`, a drag draws a region, whose edges can then be dragged; Delete removes it.
 
     Signals
@@ -247,7 +248,7 @@ class FrameView(QWidget):
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Draw the region, read the value under the mouse, show all on a double click."""
         if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
-            return self._roi.key(event.key())
+            return self._roi.key(event.key()) or self._zoom_key(event.key())
         if isinstance(event, QMouseEvent) and watched is self._view.viewport():
             where = self._box.mapSceneToView(self._view.mapToScene(event.position().toPoint()))
             if event.type() == QEvent.Type.MouseMove:
@@ -262,6 +263,18 @@ class FrameView(QWidget):
         """Keep the scale bar in its corner."""
         super().resizeEvent(event)
         self._range_changed()
+
+    def _zoom_key(self, key: int) -> bool:
+        """Zoom by plus and minus, show all on Home; say whether the key was used."""
+        factors = {Qt.Key.Key_Plus: 0.8, Qt.Key.Key_Equal: 0.8, Qt.Key.Key_Minus: 1.25}
+        if key == Qt.Key.Key_Home:
+            self.show_all()
+        elif key in factors:
+            factor = factors[Qt.Key(key)]
+            self._box.scaleBy((factor, factor))
+        else:
+            return False
+        return True
 
     def _hover(self, where: QPointF) -> None:
         text = ""

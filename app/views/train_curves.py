@@ -26,7 +26,6 @@ class _Tab:
     metrics: Mapping[str, str]  # words in the legend -> name of `contract.metrics`
     ideal: float | None
     tooltip: str
-    rising: bool = False
 
 
 _TABS = (
@@ -37,7 +36,6 @@ _TABS = (
         None,
         "Jaccard index: molecules found, divided by all that are true or claimed. 1 is perfect; "
         "0.6 to 0.8 is good in dense frames.",
-        rising=True,
     ),
     _Tab(
         "Error",
@@ -87,8 +85,6 @@ class TrainCurves(QTabWidget):
         for tab in _TABS:
             chart = CurveChart(_TIME, tab.y_label)
             chart.setToolTip(tab.tooltip)
-            if tab.rising:
-                chart.set_legend_corner("bottom")
             index = self.addTab(chart, tab.title)
             self.setTabToolTip(index, tab.tooltip)
             self._charts.append((tab, chart))

@@ -43,9 +43,9 @@ _TILES = (
     ("rmse_axial_nm", "error in height", "{:.0f} nm", "Root mean square error in z."),
     (
         "z_score",
-        "error / stated sigma",
+        "error / sigma",
         "{:.2f}",
-        "Spread of the errors relative to the stated uncertainty, worst axis. 1: the "
+        "Spread of the errors relative to the stated uncertainty sigma, worst axis. 1: the "
         "uncertainties are true.",
     ),
 )

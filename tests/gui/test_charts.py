@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QPalette, QWheelEvent
-from PySide6.QtWidgets import QApplication, QLineEdit
+from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from app.views.charts import CurveChart, HistogramChart
@@ -69,7 +70,7 @@ def test_the_wheel_belongs_to_the_page_until_the_chart_is_clicked(qtbot: QtBot) 
     chart.set_curve("a", [0, 1], [0, 1])
     chart.resize(300, 200)
     chart.show()
-    viewport = chart.findChild(QApplication.instance().__class__) or chart._plot.viewport()
+    viewport = chart._plot.viewport()
     before = chart._item.viewRange()
     event = QWheelEvent(
         QPointF(100, 80),
@@ -83,6 +84,38 @@ def test_the_wheel_belongs_to_the_page_until_the_chart_is_clicked(qtbot: QtBot) 
     )
     QApplication.sendEvent(viewport, event)
     assert chart._item.viewRange() == before
+
+
+def test_the_legend_avoids_the_curves(qtbot: QtBot) -> None:
+    chart = CurveChart("x", "y")
+    qtbot.addWidget(chart)
+    x = np.linspace(0, 1, 50)
+    chart.resize(400, 300)
+    chart.show()
+    for name, curves, is_low in (
+        ("rising", (x, 0.9 * x), True),
+        ("falling", (1 - x, 1 - x), False),
+    ):
+        chart.clear()
+        for i, y in enumerate(curves):
+            chart.set_curve(f"{name} {i}", x, y)
+        chart.grab()
+        box = chart._item.vb.sceneBoundingRect()
+        legend = chart._legend.sceneBoundingRect()
+        assert (legend.center().y() > box.center().y()) is is_low, name
+
+
+def test_numbers_are_saved_as_a_table(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chart = CurveChart("x", "y")
+    qtbot.addWidget(chart)
+    chart.set_curve("a, first", [0, 1], [0.5, math.nan])
+    chart.show()
+    target = tmp_path / "numbers.csv"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(target), ""))
+    next(a for a in chart.actions() if "CSV" in a.text()).trigger()
+    assert target.read_text() == 'curve,x,y\n"a, first",0,0.5\n"a, first",1,nan\n'
 
 
 def _cut(chart: HistogramChart, name: str) -> QLineEdit:

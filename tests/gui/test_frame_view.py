@@ -173,3 +173,13 @@ def test_another_colour_map_colours_the_frame(view: FrameView) -> None:
     assert _color(view, 6, 3).green() > _color(view, 6, 3).blue()
     view.set_colormap("gray")
     assert _color(view, 6, 3) == QColor("white")
+
+
+def test_keys_zoom_and_show_all(qtbot: QtBot, view: FrameView) -> None:
+    view.set_frame(np.zeros((32, 32)))
+    whole = view._box.viewRect().width()
+    qtbot.keyClick(view._view, Qt.Key.Key_Plus)
+    qtbot.keyClick(view._view, Qt.Key.Key_Plus)
+    assert view._box.viewRect().width() == pytest.approx(0.64 * whole)
+    qtbot.keyClick(view._view, Qt.Key.Key_Home)
+    assert view._box.viewRect().width() == pytest.approx(whole)

@@ -1,4 +1,4 @@
-"""Speed of matching, rendering and FRC, one thread: ``python -m tests.bench.analysis``.
+"""Speed of matching, drawing images and FRC: ``python -m tests.bench.analysis``.
 
 Times are processor seconds of this process, so other work on the machine hardly counts. Prints
 one JSON line for each measurement; ``--quick`` leaves out the 10 M renderings.
@@ -19,8 +19,7 @@ from decode_engine.analysis.matching import Points, match
 from decode_engine.analysis.rendering import render
 from decode_engine.contract.configs import RenderConfig
 from decode_engine.domain.localizations import Localizations
-
-_FIELD_NM = 40_000.0
+from tests.bench.render import FIELD_NM, filaments
 
 
 def _seconds(work: Callable[[], object]) -> float:
@@ -47,34 +46,11 @@ def _matching(n: int, rng: np.random.Generator) -> None:
         _print("match", method=method, emitters=n, seconds=seconds, emitters_per_s=n / seconds)
 
 
-def _filaments(n: int, rng: np.random.Generator) -> Localizations:
-    """Straight 3D filaments over 40 µm, sigma 4 to 25 nm."""
-    n_filaments = 200
-    owner = rng.integers(0, n_filaments, n)
-    start = rng.uniform(0, _FIELD_NM, (2, n_filaments))[:, owner]
-    angle = rng.uniform(0, 2 * np.pi, n_filaments)[owner]
-    along = rng.uniform(0, 0.5 * _FIELD_NM, n)
-    sigma = np.exp(rng.normal(np.log(10), 0.35, n))
-    x = (start[0] + along * np.cos(angle)) % _FIELD_NM + rng.normal(0, sigma)
-    y = (start[1] + along * np.sin(angle)) % _FIELD_NM + rng.normal(0, sigma)
-    ones = np.ones(n, np.float32)
-    return Localizations(
-        frame=rng.integers(0, 50_000, n),
-        x_nm=x,
-        y_nm=y,
-        z_nm=500 * np.sin(along / 5000 + angle),
-        photons=1000 * ones,
-        background=10 * ones,
-        sigma_x_nm=sigma,
-        sigma_y_nm=sigma,
-    )
-
-
 def _rendering(localizations: Localizations) -> None:
     for mode in ("histogram", "gaussian"):
         for color in ("none", "z"):
             config = RenderConfig(
-                mode=mode, color=color, field_nm=(0, 0, _FIELD_NM, _FIELD_NM), pixel_size_nm=10
+                mode=mode, color=color, field_nm=(0, 0, FIELD_NM, FIELD_NM), pixel_size_nm=10
             )
             start = time.process_time()
             image = render(localizations, config)
@@ -96,7 +72,7 @@ def main() -> None:
     _matching(1_000_000, rng)
     sizes = (1_000_000,) if "--quick" in sys.argv else (1_000_000, 10_000_000)
     for n in sizes:
-        localizations = _filaments(n, rng)
+        localizations = filaments(n, rng)
         _rendering(localizations)
         seconds = _seconds(lambda table=localizations: frc_resolution(table))
         _print("frc", localizations=n, seconds=seconds)

@@ -40,7 +40,7 @@ class FramePair(QWidget):
         self._films: dict[str, NDArray[np.float32] | None] = {"own": None, "simulated": None}
         self._numbers: NDArray[np.intp] = np.empty(0, np.intp)
         self._views = {"own": FrameView(), "simulated": FrameView()}
-        self._titles = {"own": QLabel("Your frames"), "simulated": QLabel("Simulated frames")}
+        self._titles = {"own": QLabel("Your frames"), "simulated": QLabel("Simulated")}
         self._busy = named(QLabel(), "simulation-busy")
         films = QHBoxLayout()
         for name, view in self._views.items():

@@ -128,7 +128,7 @@ class SimulationPage(Page):
         is_3d = high > low
         for field, value in (("z_min_nm", low), ("z_max_nm", high)):
             self.form.set_field_visible(field, is_3d)
-            text = "automatic" if z_range_nm is None else f"automatic: {value:g} nm"
+            text = "automatic" if z_range_nm is None else f"automatic ({value:g})"
             self.form.set_automatic_text(field, text)
         self.form.set_field_visible("z_scale_jitter", is_3d)
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DropTarget"]
 
+_LONGEST = 240  # characters of a reason that fit on a card
+
 
 class DropTarget(QObject):
     """Takes the drops of a window.
@@ -110,9 +112,10 @@ def _problem(unknown: Sequence[Recognized]) -> Problem | None:
     from app.models.recognition import CAN_BE_DROPPED
 
     first = unknown[0]
-    more = f" (and {len(unknown) - 1} more)" if len(unknown) > 1 else ""
+    more = f" (The same of {len(unknown) - 1} more.)" if len(unknown) > 1 else ""
+    plain = f"{first.path.name} is nothing this app can use.{more}"
     return Problem(
-        message=f"{first.path.name}{more} is nothing this app can use.",
+        message=f"{first.words}{more}" if len(first.words) < _LONGEST else plain,
         hint=CAN_BE_DROPPED,
         code="unknown_file",
         detail="\n".join(f"{item.path}: {item.words}" for item in unknown),

@@ -14,6 +14,11 @@ from app.models.steps import StepStatus
 __all__ = ["DARK", "LIGHT", "Colors", "Theme", "is_dark", "palette_of", "status_color"]
 
 Mode = Literal["system", "light", "dark"]
+_SCHEMES: dict[Mode, Qt.ColorScheme] = {
+    "system": Qt.ColorScheme.Unknown,
+    "light": Qt.ColorScheme.Light,
+    "dark": Qt.ColorScheme.Dark,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +103,8 @@ class Theme(QObject):
     def apply(self, mode: Mode) -> None:
         """Show the light or the dark theme, or whichever the system has."""
         self._mode = mode
+        # Title bars and dialogs of the system follow this where it can be set.
+        self._application.styleHints().setColorScheme(_SCHEMES[mode])
         self._show()
 
     def _follow_system(self) -> None:
@@ -105,12 +112,14 @@ class Theme(QObject):
             self._show()
 
     def _show(self) -> None:
-        system = self._application.styleHints().colorScheme()
-        dark = self._mode == "dark" or (self._mode == "system" and system == Qt.ColorScheme.Dark)
+        dark = self._mode == "dark" or (self._mode == "system" and self._system_is_dark())
         colors = DARK if dark else LIGHT
         self._application.setPalette(palette_of(colors))
         self._application.setStyleSheet(style_sheet(colors))
         self.changed.emit()
+
+    def _system_is_dark(self) -> bool:
+        return self._application.styleHints().colorScheme() == Qt.ColorScheme.Dark
 
 
 def style_sheet(colors: Colors) -> str:

@@ -91,6 +91,7 @@ class StartPage(Page):
         self.body.addWidget(_heading("Recent projects"))
         self._recent = named(QListWidget(), "start-recent")
         self._recent.setAccessibleName("Recent projects")
+        self._recent.setSpacing(4)
         self._recent.itemActivated.connect(self._open_item)
         self._recent.itemClicked.connect(self._open_item)
         self._recent.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)

@@ -334,6 +334,21 @@ def test_the_theme_tells_who_follows_it(qtbot: QtBot, desktop: Desktop) -> None:
     assert desktop.window.palette().color(QPalette.ColorRole.Base) == QColor(DARK.base)
 
 
+def test_the_system_is_followed_only_where_asked_to(
+    desktop: Desktop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theme = desktop.findChild(Theme)
+    assert theme is not None
+    theme.apply("system")
+    monkeypatch.setattr(Theme, "_system_is_dark", lambda _self: True)
+    hints = QGuiApplication.styleHints()
+    hints.colorSchemeChanged.emit(Qt.ColorScheme.Dark)
+    assert is_dark(desktop.window.palette())
+    theme.apply("light")
+    hints.colorSchemeChanged.emit(Qt.ColorScheme.Dark)
+    assert not is_dark(desktop.window.palette())
+
+
 # Dialogs
 
 

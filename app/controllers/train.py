@@ -19,6 +19,7 @@ from app.models.train_job import (
     PATIENCE,
     device_choices,
     expectation,
+    rate_for_start,
     train_inputs,
     train_spec,
 )
@@ -64,6 +65,7 @@ class TrainController(PageController):
 
     def _connect(self) -> None:
         session, jobs = self.context.session, self.context.jobs
+        session.project_opened.connect(self._forget)
         session.project_changed.connect(self._refresh)
         jobs.job_changed.connect(self._on_job)
         jobs.job_event.connect(self._course.on_event)
@@ -88,11 +90,22 @@ class TrainController(PageController):
         progress.runs.compared_changed.connect(self._course.compare)
         self.page.problem_action.connect(self._act)
 
+    def _forget(self) -> None:
+        """Begin anew with another project."""
+        self._phases.clear()
+        self._told = ""
+        self.page.show_problem(None)
+
     # -- choices
 
     def _choose_start(self, path: str | None) -> None:
-        start = self.context.session.settings.train_start
-        self._update("Start of the training", train_start=_with(start, init=path))
+        settings = self.context.session.settings
+        training = settings.training
+        self._update(
+            "Start of the training",
+            train_start=_with(settings.train_start, init=path),
+            training=_with(training, learning_rate=rate_for_start(training.learning_rate, path)),
+        )
 
     def _choose_device(self, device: str) -> None:
         start = self.context.session.settings.train_start
@@ -136,12 +149,12 @@ class TrainController(PageController):
         self._show_can_start()
 
     def _show_runs(self, runs: tuple[RunRecord, ...]) -> None:
-        progress, session, jobs = self.page.progress, self.context.session, self.context.jobs
+        progress, session = self.page.progress, self.context.session
         if not runs:
             self._course.show(None)
             progress.show_nothing()
             return
-        active = [run for run in runs if jobs.state(run.run_id).is_active]
+        active = [run for run in runs if self._is_active(run)]
         run = active[-1] if active else runs[-1]
         self._course.remember(runs)
         self._course.show(run)
@@ -151,9 +164,8 @@ class TrainController(PageController):
 
     def _show_run(self, run: RunRecord) -> None:
         progress, jobs = self.page.progress, self.context.jobs
-        state = jobs.state(run.run_id)
-        if state.is_active:
-            progress.show_job(state)
+        if self._is_active(run):
+            progress.show_job(jobs.state(run.run_id))
             progress.sample.set_waiting(True)
             progress.show_verdict(None)
             progress.show_ended("", can_resume=False, can_use=False)
@@ -188,8 +200,12 @@ class TrainController(PageController):
         )
 
     def _is_running(self) -> bool:
-        runs = self.context.session.runs_of(Step.TRAIN)
-        return any(self.context.jobs.state(run.run_id).is_active for run in runs)
+        return any(map(self._is_active, self.context.session.runs_of(Step.TRAIN)))
+
+    def _is_active(self, run: RunRecord) -> bool:
+        """Tell whether a run of this project goes on; another project's may have its id."""
+        on = run.state in ("running", "paused")
+        return on and self.context.jobs.state(run.run_id).is_active
 
     def _can_resume(self, run_id: str) -> bool:
         return self.context.jobs.can_resume(run_id)
@@ -216,7 +232,8 @@ class TrainController(PageController):
             self._show_judgement(
                 StartJudgement(
                     level="ok",
-                    words="The network learns from nothing: give it three times as long.",
+                    words="Learns from nothing, which takes much longer than from a model, even one "
+                    "of another microscope.",
                 )
             )
             return
@@ -254,6 +271,8 @@ class TrainController(PageController):
 
         def begin(path: str) -> None:
             self._preparing = False
+            if session.folder not in folder.parents:
+                return  # another project was opened meanwhile
             spec = train_spec(settings, camera=path, out=str(folder / "model.decode"))
             self.context.jobs.start_run(Step.TRAIN, "Training", run_id, spec)
 

@@ -210,7 +210,8 @@ class TrainSetup(QWidget):
         self._start.setAccessibleName("Model to start from")
         self._start.setToolTip(
             "A network that already finds molecules learns your conditions much faster than one "
-            "that begins with random weights."
+            "that begins with random weights. With a model the learning rate (Advanced) is "
+            "lowered, so that it does not forget."
         )
         self._start.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
@@ -277,8 +278,8 @@ class TrainSetup(QWidget):
         self._device.setAccessibleName("Device that computes")
         self._device.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._device.setToolTip(
-            "A graphics card (CUDA of NVIDIA, MPS of Apple) trains 10 to 50 times as fast as "
-            "the processor."
+            "A graphics card (CUDA of NVIDIA, MPS of Apple) trains many times as fast as the "
+            "processor."
         )
         self._device.activated.connect(
             lambda: self.device_changed.emit(str(self._device.currentData()))

@@ -230,6 +230,8 @@ def test_a_model_that_does_not_fit_cannot_be_started_from(
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_, **__: (MODEL, ""))
     _click(qtbot, controller, "train-from-file")
     assert session.settings.train_start.init == MODEL
+    # A trained network is not to be thrown back by the rate for random weights.
+    assert session.settings.training.learning_rate == 0.0002
     qtbot.waitUntil(
         lambda: _text(controller, "train-from-words").startswith("Compatible"), timeout=WAIT_MS
     )
@@ -243,6 +245,7 @@ def test_a_model_that_does_not_fit_cannot_be_started_from(
     choices.setFocus()
     qtbot.keyClick(choices, Qt.Key.Key_End)
     assert session.settings.train_start.init is None
+    assert session.settings.training.learning_rate == 0.001
     assert _button(controller, "train-start").isEnabled()
 
 

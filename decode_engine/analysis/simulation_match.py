@@ -7,10 +7,10 @@ governs. Because both are measured alike, the biases of the measurement cancel t
 of simulating and comparing remove most of what one round leaves. What cannot be told from
 such numbers stays as it is: the z range, the shape of the flux distribution, the PSF.
 
-Limits, measured on simulated movies (80 frames of 96 x 96 px, 14 runs): density within 27 %,
-background 10 %, mean flux 23 %, on-time 15 %; the spread of the flux is rough (a factor 2, more
-with few spots). Molecules that crowd on filaments are taken for fewer and brighter ones: on the
-bundled example the flux comes out 40 % too high, and the density 20 % too low.
+Limits (``python -m tests.bench.suggestion``): where molecules are anywhere, density within 22 %,
+background 8 %, mean flux 14 %, on-time 15 % (30 % with few spots); the spread of the flux is
+rough, up to a factor 3. Molecules that crowd on filaments are taken for fewer (0.5 to 0.65 times)
+and brighter ones (1.3 to 1.5 times).
 """
 
 from __future__ import annotations

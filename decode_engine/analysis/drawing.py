@@ -197,7 +197,7 @@ def draw_counts(
     n_added : int
         Localizations in it.
     """
-    out = np.zeros((grid.height_px, grid.width_px * palette.n_channels), dtype)
+    out = _blank(grid, palette, dtype)
     columns = (points.x, points.y, points.value, points.kept)
 
     def work(block: Block, box: Box) -> tuple[Sums, Box, int]:
@@ -232,18 +232,15 @@ def draw_gaussians(
         max(0, math.floor(math.log2(max(s / grid.pixel_size_nm, 1e-9) / (0.5 * _WIDEST_DIRECT))))
         for s in widths.present_nm
     )
-    out = np.zeros((grid.height_px, grid.width_px * palette.n_channels), dtype)
+    out = _blank(grid, palette, dtype)
     n_drawn = 0
     for level in range(lowest, highest + 1):
         nodes_grid = grid if level == 0 else _node_grid(grid, 2**level)
         target = out
         if level:
-            target = np.zeros(
-                (nodes_grid.height_px, nodes_grid.width_px * palette.n_channels), dtype
-            )
-        # The ends are open, so that no sigma is lost to rounding.
+            target = _blank(nodes_grid, palette, dtype)
         unit = 0.5 * _WIDEST_DIRECT * grid.pixel_size_nm
-        chosen = (
+        chosen = (  # the ends are open, so that no sigma is lost to rounding
             0.0 if level == lowest else unit * 2.0**level,
             math.inf if level == highest else unit * 2.0 ** (level + 1),
             grid.pixel_size_nm * 2.0**level if level else 0.0,
@@ -258,6 +255,10 @@ def draw_gaussians(
             across = nodes_to_pixels(grid.width_px, _MARGIN, 2**level)
             apply_bands(target, palette.n_channels, down, across, out, check)
     return out, n_drawn
+
+
+def _blank(grid: ImageGrid, palette: Palette, dtype: type[np.floating]) -> Sums:
+    return np.zeros((grid.height_px, grid.width_px * palette.n_channels), dtype)
 
 
 def apply_bands(

@@ -237,7 +237,7 @@ def _phi(u: float) -> float:
 
 
 @_kernel
-def _profile(centre: float, sigma: float, size: int, integrate: bool, out: Any) -> tuple[int, int]:
+def _profile(centre: float, sigma: float, integrate: bool, size: int, out: Any) -> tuple[int, int]:
     """Write the weights of the pixels (k covers k..k+1) within the cut; return which: first, end.
 
     Over all pixels, also those outside ``0..size``, they sum to one.
@@ -294,6 +294,13 @@ def _clipped(sigma: float, smallest: float, largest: float, default: float) -> f
 
 
 @_kernel
+def _left_over(sigma: float, spread: float, pixel: float) -> float:
+    """Return sigma in pixels after a blur of ``spread`` is taken off; both in nm."""
+    rest: float = np.sqrt(sigma * sigma - spread * spread) / pixel
+    return max(rest, _NARROWEST_PX)
+
+
+@_kernel
 def sigma_span(sigmas: tuple[Any, Any], defaults: tuple[float, float]) -> tuple[float, ...]:
     """Return the smallest and the largest sigma and the largest ratio of a row's two."""
     smallest, largest, ratio = min(defaults), max(defaults), max(defaults) / min(defaults)
@@ -340,8 +347,7 @@ def add_gaussians(
     line = np.empty(width * n_channels, out.dtype)
     sigmas_x, sigmas_y = sigmas
     smallest, largest, default_x, default_y = limits_nm
-    integrate = widths[2] == 0.0
-    n_drawn = 0
+    spread, integrate, n_drawn = widths[2], widths[2] == 0.0, 0
     for r in range(ranges.shape[0]):
         for i in range(ranges[r, 0], ranges[r, 1]):
             if kept.size and not kept[i]:
@@ -350,21 +356,17 @@ def add_gaussians(
             sigma_y = np.float64(sigmas_y[i]) if sigmas_y.size else np.nan
             sigma_x = _clipped(sigma_x, smallest, largest, default_x)
             sigma_y = _clipped(sigma_y, smallest, largest, default_y)
-            narrower = min(sigma_x, sigma_y)
-            if narrower < widths[0] or narrower >= widths[1]:
+            if not widths[0] <= min(sigma_x, sigma_y) < widths[1]:
                 continue
-            if not integrate:
-                sigma_x = np.sqrt(sigma_x * sigma_x - widths[2] * widths[2])
-                sigma_y = np.sqrt(sigma_y * sigma_y - widths[2] * widths[2])
-            sigma_x = max(sigma_x / pixel, _NARROWEST_PX)
-            sigma_y = max(sigma_y / pixel, _NARROWEST_PX)
             column = (np.float64(x[i]) - left) / pixel - offset_x
             row = (np.float64(y[i]) - top) / pixel - offset_y
-            first_x, end_x = _profile(column, sigma_x, width, integrate, across)
-            if end_x <= first_x:
-                continue
-            first_y, end_y = _profile(row, sigma_y, height, integrate, down)
-            if end_y <= first_y:
+            sigma_x, sigma_y = (
+                _left_over(sigma_x, spread, pixel),
+                _left_over(sigma_y, spread, pixel),
+            )
+            first_x, end_x = _profile(column, sigma_x, integrate, width, across)
+            first_y, end_y = _profile(row, sigma_y, integrate, height, down)
+            if end_x <= first_x or end_y <= first_y:
                 continue
             if value.size:
                 _color(np.float64(value[i]), table, low, per_unit, color)

@@ -100,11 +100,8 @@ def main() -> None:
     found = suggested(
         own, lambda t, n: measure_frames(simulated(apply_typical(base, t), n, size), CAMERA)
     )
-    print(
-        json.dumps(
-            {"movie": "example", "density_true": 0.8, "flux_true": 3500} | found_words(found)
-        )
-    )
+    line = {"movie": "example", "density_true": 0.8, "flux_true": 3500}
+    print(json.dumps(line | rounded(found)))
 
 
 def rounded(found: Typical) -> dict[str, float]:

@@ -7,7 +7,7 @@ from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLa
 
 from app.models.job_state import JobState
 from app.shell.main_window import MainWindow
-from app.shell.question_card import Choice
+from app.shell.questions import Choice
 from app.views.naming import named
 
 __all__ = ["Closing", "QuitDialog"]

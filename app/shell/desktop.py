@@ -20,7 +20,7 @@ from app.shell.drop import DropTarget
 from app.shell.logs import LogBuffer
 from app.shell.main_window import MainWindow
 from app.shell.pages import make_controller
-from app.shell.question_card import Choice
+from app.shell.questions import Choice
 from app.shell.status import Status
 from app.shell.theme import Theme
 from app.views.gl_probe import probe_gl

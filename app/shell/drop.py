@@ -12,7 +12,7 @@ from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from app.models.problem import Problem
 from app.models.steps import Step
 from app.shell.main_window import MainWindow
-from app.shell.question_card import Choice
+from app.shell.questions import Choice
 
 if TYPE_CHECKING:
     from app.models.recognition import Recognized

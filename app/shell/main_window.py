@@ -23,7 +23,7 @@ from app.models.steps import STEP_INFO, Step, StepState, StepStatus
 from app.shell.jobs_bar import JobsBar
 from app.shell.navigation import NavigationBar
 from app.shell.pages import import_graphics, import_libraries, make_controller
-from app.shell.question_card import QuestionCard
+from app.shell.questions import Questions
 from app.shell.sidebar import Sidebar
 from app.views.help_panel import HelpPanel
 from app.views.page import Page
@@ -173,11 +173,8 @@ class MainWindow(QMainWindow):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addWidget(self._stack, 1)
-        self.questions = QuestionCard()
-        around = QVBoxLayout()
-        around.setContentsMargins(20, 0, 20, 8)
-        around.addWidget(self.questions)
-        column.addLayout(around)
+        self.questions = Questions()
+        column.addWidget(self.questions)
         column.addWidget(self._navigation)
         self._splitter = QSplitter(Qt.Orientation.Horizontal)
         self._splitter.setObjectName("splitter")

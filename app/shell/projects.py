@@ -12,7 +12,7 @@ from app.controllers.session import OpenMode
 from app.models.problem import Problem
 from app.models.steps import Step
 from app.shell.main_window import MainWindow
-from app.shell.question_card import Choice
+from app.shell.questions import Choice
 from app.views.page import Page
 
 __all__ = ["Projects", "documents_folder"]

@@ -28,6 +28,7 @@ from app.shell.crash import CrashGuard, SessionMark
 from app.shell.desktop import Desktop
 from app.shell.diagnostics import Diagnostics, diagnostics_text, hide_user
 from app.shell.logs import LogBuffer, write_to_file
+from app.shell.questions import Choice, Questions
 from tests.gui.engines import scripted_command
 from tests.gui.shell_parts import make_desktop
 
@@ -301,6 +302,29 @@ def test_the_next_start_offers_the_diagnostics(
     _press(qtbot, desktop, "question-0")
     assert "last session: Fatal Python error" in QGuiApplication.clipboard().text()
     desktop.window.may_close = lambda: True
+
+
+def test_questions_wait_for_each_other(qtbot: QtBot) -> None:
+    questions, answers = Questions(), list[int]()
+    qtbot.addWidget(questions)
+    for number in range(3):
+        yes = Choice(text="Yes", chosen=lambda n=number: answers.append(n))  # type: ignore[misc]
+        questions.ask(f"Question {number}?", [yes])
+    questions.show()
+
+    def shown() -> list[str]:
+        labels = questions.findChildren(QLabel, "question-text")
+        return [label.text() for label in labels if label.isVisible()]
+
+    assert shown() == ["Question 0?", "Question 1?"]
+    second = questions.findChildren(QPushButton, "question-0")[1]
+    qtbot.mouseClick(second, LEFT)
+    assert answers == [1]
+    assert shown() == ["Question 0?", "Question 2?"]
+    for button in questions.findChildren(QPushButton, "question-1"):
+        qtbot.mouseClick(button, LEFT)
+    assert answers == [1]
+    assert not questions.isVisible()
 
 
 def test_damaged_settings_are_told_and_the_window_opens(

@@ -174,7 +174,7 @@ class JobCenter(QObject):
         self._request(job_id, "cancel")
 
         def stop() -> None:
-            lane = self._runs if job_id in self._runs.jobs else self._previews
+            lane = self._runs if self._book.knows(job_id) else self._previews
             lane.cancel(job_id)
 
         # Later, behind a submission that is still on its way to its lane.

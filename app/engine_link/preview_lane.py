@@ -92,6 +92,9 @@ class PreviewLane(QObject):
 
     def submit(self, job_id: str, kind: str, spec: JobSpec) -> None:
         """Run a preview as soon as possible, in the place of older ones of its kind."""
+        if self._closing:
+            self._cancelled(job_id)
+            return
         replaced = self._waiting.pop(kind, None)
         self._waiting[kind] = (job_id, spec)
         if replaced is not None:

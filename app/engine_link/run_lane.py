@@ -50,6 +50,7 @@ class RunLane(QObject):
         self._queue: dict[str, JobSpec] = {}
         self._clients: dict[str, EngineClient] = {}
         self._leaving: set[EngineClient] = set()
+        self._closing = False
 
     @property
     def jobs(self) -> tuple[str, ...]:
@@ -68,6 +69,8 @@ class RunLane(QObject):
     def submit(self, job_id: str, spec: JobSpec) -> None:
         """Run a job when its turn comes."""
         self._queue[job_id] = spec
+        if self._closing:
+            self.cancel(job_id)
         self._pump()
 
     def tell(self, job_id: str, say: Callable[[EngineClient], None]) -> bool:
@@ -96,6 +99,7 @@ class RunLane(QObject):
 
     def close(self) -> None:
         """Empty the queue and stop all jobs; they keep their work. `ended` follows if any."""
+        self._closing = True
         for job_id in list(self._queue):
             self.cancel(job_id)
         for client in self._clients.values():
@@ -103,6 +107,7 @@ class RunLane(QObject):
 
     def kill(self) -> None:
         """End all engines at once, waiting for them."""
+        self._closing = True
         self._queue.clear()
         for client in (*self._clients.values(), *self._leaving):
             client.kill()

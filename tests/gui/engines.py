@@ -46,9 +46,15 @@ _SCRIPT = Path(__file__).with_name("scripted_engine.py")
 
 # Short enough for tests, long enough for a busy machine.
 IMPATIENT = Patience(
-    hello_s=30.0, ping_every_s=0.1, pings=5, stuck_s=60.0, stop_s=0.5, stop_keeping_s=5.0,
-    kill_s=0.5, restart_s=(0.05, 0.1),
-)  # fmt: skip
+    hello_s=30.0,
+    ping_every_s=0.2,
+    pings=8,
+    stuck_s=60.0,
+    stop_s=1.0,
+    stop_keeping_s=20.0,
+    kill_s=0.5,
+    restart_s=(0.05, 0.1),
+)
 
 
 def scripted_command(

@@ -244,6 +244,17 @@ def test_a_queued_run_can_be_cancelled(qtbot: QtBot, bench: Callable[..., Bench]
     assert b.center.running() == (first,)
 
 
+def test_a_run_that_is_cancelled_at_once_never_starts(
+    qtbot: QtBot, bench: Callable[..., Bench]
+) -> None:
+    """Regression: the cancellation was looked for among the previews and forgotten."""
+    b = bench("wait")
+    run = b.localize()
+    b.center.cancel(run)
+    qtbot.waitUntil(lambda: b.center.state(run).phase == "cancelled", timeout=WAIT_MS)
+    assert b.record(run).state == "cancelled"
+
+
 def test_pause_resume_cancel_are_shown_and_recorded(
     qtbot: QtBot, bench: Callable[..., Bench]
 ) -> None:
@@ -341,6 +352,13 @@ def test_shutting_down_without_jobs_is_told_too(qtbot: QtBot, bench: Callable[..
     b = bench()
     b.center.shutdown("keep")
     qtbot.waitUntil(lambda: b.closed == 1, timeout=WAIT_MS)
+    b.center.shutdown("kill")
+    late = (b.localize(), b.center.preview("look", InspectSpec(file=__file__)))
+    qtbot.waitUntil(
+        lambda: all(b.center.state(job).phase == "cancelled" for job in late), timeout=WAIT_MS
+    )
+    assert b.closed == 1
+    assert b.record(late[0]).state == "interrupted"
 
 
 def test_an_interrupted_run_is_found_and_resumed_by_the_next_app(

@@ -1,0 +1,222 @@
+"""What a dialect is, what it is given and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from decode_engine.contract.configs import CameraConfig
+from decode_engine.domain.localizations import Localizations
+from decode_engine.errors import LocalizationsError
+from decode_engine.io.dialects.convention import Geometry
+from decode_engine.io.filetypes import FileType, file_type
+from decode_engine.io.localization_metadata import LocalizationMetadata, software_versions
+
+if TYPE_CHECKING:
+    from decode_engine.io.dialects.mapping import ColumnMapping
+
+__all__ = [
+    "Dialect",
+    "ExportContext",
+    "FileSample",
+    "Guess",
+    "ImportedTable",
+    "Match",
+    "ReadOptions",
+]
+
+_HEAD_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """Something the file does not say and that was assumed: what, which value, and why."""
+
+    field: str
+    value: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.value} ({self.why})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A dialect's claim that it can read a file.
+
+    ``confidence`` is 0..100: 90 = a signature of that program alone, 60 = a layout that others
+    could have too, 30 = readable. ``variant`` names the version (``"1.3, 2D"``), ``why`` what
+    gave it away (``"its header names 'uncertainty [nm]'"``).
+    """
+
+    confidence: int
+    variant: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """What the user says about a file; every value overrides what the file says."""
+
+    pixel_size_x_nm: float | None = None
+    pixel_size_y_nm: float | None = None
+    frame_size: tuple[int, int] | None = None
+    mapping: ColumnMapping | None = None
+    keep_nan: bool = False
+
+    def over(self, geometry: Geometry) -> Geometry:
+        """Return what a file says, with the user's values in front."""
+        width, height = self.frame_size or (geometry.width_px, geometry.height_px)
+        return Geometry(
+            pixel_size_x_nm=self.pixel_size_x_nm or geometry.pixel_size_x_nm,
+            pixel_size_y_nm=self.pixel_size_y_nm
+            or self.pixel_size_x_nm
+            or geometry.pixel_size_y_nm,
+            width_px=width,
+            height_px=height,
+            roi_origin_px=geometry.roi_origin_px,
+            n_frames=geometry.n_frames,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportedTable:
+    """A table in our convention, and all that is to be said about how it became one.
+
+    Parameters
+    ----------
+    table : Localizations
+    geometry : Geometry
+        What the file (or the user) said about pixels and frames.
+    camera : mapping
+        What the file says about the camera, under the names of `CameraConfig`.
+    guesses : tuple of Guess
+    n_rows_file : int
+        Rows of the file; ``len(table) + sum(n_dropped.values())``.
+    n_dropped : mapping of str to int
+        Rows left out, by reason.
+    dialect, variant : str
+    notes : tuple of str
+        Sentences for the user: columns that were not taken over, rows outside the frame, ...
+    metadata : LocalizationMetadata or None
+        The full provenance where the file carries ours.
+    """
+
+    table: Localizations
+    geometry: Geometry
+    camera: Mapping[str, object] = field(default_factory=lambda: MappingProxyType({}))
+    guesses: tuple[Guess, ...] = ()
+    n_rows_file: int
+    n_dropped: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    dialect: str
+    variant: str = ""
+    notes: tuple[str, ...] = ()
+    metadata: LocalizationMetadata | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportContext:
+    """What a writer may say about the table besides its rows."""
+
+    metadata: LocalizationMetadata | None = None
+    geometry: Geometry = field(default_factory=Geometry)
+    camera: CameraConfig | None = None
+    versions: Mapping[str, str] = field(default_factory=software_versions)
+
+    @classmethod
+    def of(
+        cls,
+        metadata: LocalizationMetadata,
+        camera: CameraConfig | None = None,
+        roi_origin_px: tuple[int, int] = (0, 0),
+    ) -> Self:
+        """Return the context of one of our results; its own camera unless one is given."""
+        if camera is None and metadata.camera:
+            camera = CameraConfig.model_validate(dict(metadata.camera))
+        geometry = Geometry(
+            pixel_size_x_nm=metadata.pixel_size_x_nm or None,
+            pixel_size_y_nm=metadata.pixel_size_y_nm or None,
+            width_px=metadata.width_px or None,
+            height_px=metadata.height_px or None,
+            roi_origin_px=roi_origin_px,
+            n_frames=metadata.movie_frames or metadata.frame_stop or None,
+        )
+        return cls(metadata=metadata, geometry=geometry, camera=camera)
+
+
+class FileSample:
+    """The beginning of a file, for recognising it; the file itself is opened only where needed."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.exists():
+            raise LocalizationsError(f"{path} does not exist.", hint="Check the name.")
+        self.path = path
+
+    @cached_property
+    def kind(self) -> FileType:
+        """What its first bytes say; MATLAB v7.3 is "matlab", though HDF5 lies behind it."""
+        return file_type(self.path)
+
+    @cached_property
+    def head(self) -> bytes:
+        """The first 64 KiB."""
+        if self.path.is_dir():
+            return b""
+        with self.path.open("rb") as handle:
+            return handle.read(_HEAD_BYTES)
+
+    @cached_property
+    def is_text(self) -> bool:
+        """Whether it can be a table of text (UTF-16 with its mark included)."""
+        if not self.head:
+            return False
+        return self.head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" not in self.head
+
+    @cached_property
+    def encoding(self) -> str:
+        """UTF-8 where it is, UTF-16 by its mark, else what Western Windows writes."""
+        if self.head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return "utf-16"
+        try:
+            self.head.decode("utf-8")
+        except UnicodeDecodeError as error:
+            if error.start < len(self.head) - 4:
+                return "cp1252"
+        return "utf-8-sig"
+
+    @cached_property
+    def lines(self) -> tuple[str, ...]:
+        """The first lines of a text, without their ends (the last may be cut)."""
+        if not self.is_text:
+            return ()
+        return tuple(self.head.decode(self.encoding, errors="replace").splitlines())
+
+
+class Dialect(Protocol):
+    """One format of one program."""
+
+    name: str  # as in the registry and on the command line
+    title: str  # "ThunderSTORM table"
+    words: str  # one sentence: what it is for and which program opens it
+    suffix: str  # of files we write, with its dot
+    can_read: bool
+    can_write: bool
+    needs_pixel_size: bool  # for writing
+
+    def recognise(self, sample: FileSample) -> Match | None:
+        """Say by its content whether the file can be read; never raise."""
+        ...
+
+    def read(self, path: Path, options: ReadOptions) -> ImportedTable:
+        """Read a file that was recognised, or that the user says is of this kind."""
+        ...
+
+    def write(
+        self, path: Path, table: Localizations, context: ExportContext, *, overwrite: bool
+    ) -> tuple[Path, ...]:
+        """Write the table and what belongs to it; return all files, ``path`` first."""
+        ...

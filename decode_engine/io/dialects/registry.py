@@ -1,0 +1,124 @@
+"""All dialects by name; recognising, reading and writing files through them."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import NamedTuple
+
+from decode_engine.domain.localizations import Localizations
+from decode_engine.errors import ConfigError, LocalizationsError
+from decode_engine.io.dialects.base import (
+    Dialect,
+    ExportContext,
+    FileSample,
+    ImportedTable,
+    Match,
+    ReadOptions,
+)
+from decode_engine.io.filetypes import describe_file_type
+
+__all__ = [
+    "Recognised",
+    "dialect",
+    "dialects",
+    "read_table",
+    "recognise",
+    "recognise_all",
+    "write_table",
+]
+
+
+class Recognised(NamedTuple):
+    """A dialect and its claim."""
+
+    dialect: Dialect
+    match: Match
+
+
+@functools.cache
+def dialects() -> tuple[Dialect, ...]:
+    """Return all dialects, those that can be written first.
+
+    Imported when first asked for: the modules import each other's base. A module lists its
+    dialects in ``DIALECTS``; add it here.
+    """
+    modules: tuple[tuple[Dialect, ...], ...] = ()
+    found = [one for module in modules for one in module]
+    return tuple(sorted(found, key=lambda one: not one.can_write))
+
+
+def dialect(name: str) -> Dialect:
+    """Return a dialect by its name.
+
+    Raises
+    ------
+    ConfigError
+        If there is none of that name.
+    """
+    for one in dialects():
+        if one.name == name:
+            return one
+    raise ConfigError(
+        f"There is no format {name!r}.",
+        hint=f"The formats are {', '.join(one.name for one in dialects())}.",
+    )
+
+
+def recognise_all(path: Path) -> list[Recognised]:
+    """Return every dialect that claims a file, the surest first."""
+    sample = FileSample(path)
+    found: list[Recognised] = []
+    for one in dialects():
+        match = one.recognise(sample) if one.can_read else None
+        if match is not None:
+            found.append(Recognised(one, match))
+    return sorted(found, key=lambda claim: -claim.match.confidence)
+
+
+def recognise(path: Path) -> Recognised | None:
+    """Return the dialect of a file by its content, or None."""
+    return next(iter(recognise_all(path)), None)
+
+
+def read_table(path: Path, options: ReadOptions | None = None, *, name: str = "") -> ImportedTable:
+    """Read a table of any program.
+
+    Parameters
+    ----------
+    name : str
+        Dialect; recognised by the content when empty.
+
+    Raises
+    ------
+    LocalizationsError
+        If the file cannot be read, or no dialect knows it.
+    """
+    options = options or ReadOptions()
+    if name:
+        return dialect(name).read(path, options)
+    claim = recognise(path)
+    if claim is None:
+        raise LocalizationsError(
+            f"{path} is {describe_file_type(path)}, not a table of localizations that is known.",
+            hint="For a table of an unknown program, say which column means what (--mapping).",
+        )
+    return claim.dialect.read(path, options)
+
+
+def write_table(
+    name: str,
+    path: Path,
+    table: Localizations,
+    context: ExportContext | None = None,
+    *,
+    overwrite: bool = False,
+) -> tuple[Path, ...]:
+    """Write a table in a program's format; return all files written, ``path`` first."""
+    chosen = dialect(name)
+    if not chosen.can_write:
+        raise ConfigError(
+            f"{chosen.title} can be read but not written.",
+            hint=f"Choose one of {', '.join(d.name for d in dialects() if d.can_write)}.",
+        )
+    return chosen.write(path, table, context or ExportContext(), overwrite=overwrite)

@@ -232,7 +232,7 @@ class TrainController(PageController):
             self._show_judgement(
                 StartJudgement(
                     level="ok",
-                    words="Learns from nothing, which takes much longer than from a model, even one "
+                    words="Learns from nothing: this takes much longer than from a model, even one "
                     "of another microscope.",
                 )
             )
@@ -321,7 +321,8 @@ class TrainController(PageController):
             if job_id == self._course.shown and state.is_active:
                 self.page.progress.show_job(state)
             return
-        if state.phase == "completed":
+        # A job of a project opened before may have the id of a run of this one, not its files.
+        if state.phase == "completed" and run.outputs.items() <= set(state.artifacts):
             self._use_model(job_id)
         elif state.is_active:
             self._told = ""
@@ -329,6 +330,9 @@ class TrainController(PageController):
 
     def _tell_failure(self, run: RunRecord) -> None:
         """Show why a run failed, once, also after the project was opened again."""
+        if self._told and self._told != run.run_id:
+            self._told = ""
+            self.page.show_problem(None)
         if run.state != "failed" or self._told == run.run_id:
             return
         self._told = run.run_id

@@ -179,35 +179,27 @@ class FrameView(QWidget):
         colormap: str = "viridis",
         color: str | None = None,
     ) -> None:
-        """Draw a named set of points, or replace it.
+        """Draw a named set of points at pixels of the frame, or replace it.
 
         Parameters
         ----------
         name : str
             Of the set; with ``values`` it is the label of the colour bar.
         x_px, y_px : array_like, (N,)
-            Positions in pixels of the frame.
         symbol : str
             ``o`` open circle, ``x`` cross, ``+``, ``s`` square, ``d`` diamond.
-        size_px : float or array
-            Size on the screen.
+        size_px : float or array, of the screen
         values : array, optional
             What colours the points, over ``value_range``, by ``colormap``.
         color : str, optional
-            The one colour of all points.
         """
         self.clear_points(name)
         x, y = np.asarray(x_px, dtype=float).ravel(), np.asarray(y_px, dtype=float).ravel()
         item = pg.ScatterPlotItem(pxMode=True, symbol=_SYMBOLS.get(symbol, symbol), brush=None)
-        bar = None
-        pens: Any = pg.mkPen(color or "#FFB000", width=2)
+        bar, pens = None, pg.mkPen(color or "#FFB000", width=2)
         if values is not None and x.size:
             low, high = value_range or _finite_range(values)
-            table = lookup_table(colormap)
-            where = (np.nan_to_num(np.asarray(values, float), nan=low) - low) / ((high - low) or 1)
-            index = np.clip(where * 255, 0, 255).astype(int)
-            made = [pg.mkPen(QColor(*rgb), width=2) for rgb in table.tolist()]
-            pens = [made[i] for i in index]
+            pens = _pens(values, low, high, colormap)
             bar = (colormap, low, high)
         item.setData(x=x, y=y, size=size_px, pen=pens)
         item.sigClicked.connect(lambda _item, points, *_: self._clicked(name, points))
@@ -325,3 +317,11 @@ def _finite_range(values: ArrayLike) -> tuple[float, float]:
     finite = np.asarray(values, dtype=float)
     finite = finite[np.isfinite(finite)]
     return (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+
+
+def _pens(values: ArrayLike, low: float, high: float, colormap: str) -> list[Any]:
+    """Return a pen for each value; unknown ones get the first colour."""
+    where = (np.nan_to_num(np.asarray(values, float), nan=low) - low) / ((high - low) or 1)
+    index = np.clip(where * 255, 0, 255).astype(int)
+    made = [pg.mkPen(QColor(*rgb), width=2) for rgb in lookup_table(colormap).tolist()]
+    return [made[i] for i in index]

@@ -26,6 +26,7 @@ class _Tab:
     metrics: Mapping[str, str]  # words in the legend -> name of `contract.metrics`
     ideal: float | None
     tooltip: str
+    compared: tuple[str, ...]  # what is drawn of several runs: fewer curves, to tell them apart
 
 
 _TABS = (
@@ -36,6 +37,7 @@ _TABS = (
         None,
         "Jaccard index: molecules found, divided by all that are true or claimed. 1 is perfect; "
         "0.6 to 0.8 is good in dense frames.",
+        ("jaccard",),
     ),
     _Tab(
         "Error",
@@ -43,6 +45,7 @@ _TABS = (
         {"sideways (x, y)": "rmse_lateral_nm", "in height (z)": "rmse_axial_nm"},
         None,
         "How far localizations of simulated molecules are from the truth.",
+        ("rmse_lateral_nm", "rmse_axial_nm"),
     ),
     _Tab(
         "Against the limit",
@@ -55,6 +58,7 @@ _TABS = (
         1.0,
         "The typical error relative to the Cramér-Rao bound (CRLB), the best that the photons of "
         "a lone molecule allow. Dense frames stay above 1.",
+        ("rmse_over_crlb_robust_x", "rmse_over_crlb_robust_z"),
     ),
     _Tab(
         "Stated uncertainty",
@@ -63,6 +67,7 @@ _TABS = (
         1.0,
         "1: the uncertainty that the network states for each localization is true. Above 1: it "
         "is too sure of itself; below 1: too cautious.",
+        ("z_score_x", "z_score_z"),
     ),
     _Tab(
         "Loss",
@@ -71,6 +76,7 @@ _TABS = (
         None,
         "What the training minimises; it falls steeply at first and then levels off. It has no "
         "unit.",
+        ("validation_loss",),
     ),
 )
 
@@ -96,6 +102,8 @@ class TrainCurves(QTabWidget):
             end = 0.0
             for run, curves in runs.items():
                 for words, metric in tab.metrics.items():
+                    if len(runs) > 1 and metric not in tab.compared:
+                        continue
                     curve = curves.curve(metric)
                     if not np.isfinite(curve.values).any():
                         continue

@@ -11,7 +11,7 @@ from app.views.train_setup import TrainSetup
 
 __all__ = ["TrainPage"]
 
-_SETUP_WIDTH = 340
+_SETUP_WIDTH = 370
 
 
 class TrainPage(Page):

@@ -44,19 +44,19 @@ _ADVANCED = (
     ),
 )
 _LABELS = {
-    "context_frames": "Frames seen at once",
-    "context_frames.3": "3 (before, now, after)",
+    "context_frames": "Frames at once",
+    "context_frames.3": "3 (with neighbours)",
     "context_frames.1": "1",
-    "batch_size": "Samples a step",
-    "patch_px": "Size of training frames",
+    "batch_size": "Samples per step",
+    "patch_px": "Frame size",
     "learning_rate": "Learning rate",
     "precision": "Arithmetic",
     "precision.auto": "automatic",
     "precision.fp32": "32 bit",
     "precision.bf16": "16 bit (bf16)",
-    "label_min_photons": "Dimmest molecule to find",
+    "label_min_photons": "Dimmest molecule",
     "validation_frames": "Test frames",
-    "checkpoint_every_s": "Keep the state every",
+    "checkpoint_every_s": "Save every",
 }
 
 

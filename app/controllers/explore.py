@@ -9,7 +9,7 @@ from pathlib import Path
 from PySide6.QtCore import QCoreApplication, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 
-from app.controllers.explore_export import save_density, save_snapshot
+from app.controllers.explore_export import Saving
 from app.controllers.explore_measure import Measurements
 from app.controllers.explore_points import RotatingView
 from app.controllers.explore_render import Job, OpenTable, Picture, RenderLoop, load_table, warm_up
@@ -54,7 +54,8 @@ from decode_engine.domain.table import BoolArray
 
 __all__ = ["ExploreController"]
 
-_LOAD, _HISTOGRAMS, _WARM = "explore-load", "explore-histograms", "explore-warm"
+_LOAD, _HISTOGRAMS = "explore-load", "explore-histograms"
+_WARM, _STAMP = "explore-warm", "explore-stamp"
 _COMMIT_MS = 250  # after the last movement of a cut line or slider
 _REMEMBER_MS = 1000
 _HOVER_NM = 50.0  # half of the square whose molecules are counted under the mouse
@@ -78,11 +79,12 @@ class ExploreController(PageController):
         self._filters = context.session.settings.filters
         self._gain: float | None = None
         self._picture: Picture | None = None
-        self._after_rest: list[Callable[[], None]] = []
+        self._copy_waits = False
         self._fields: tuple[FilterField, ...] = ()
         self._overlays = Overlays()
         self.loop = RenderLoop(self)
         self.measurements = Measurements(context.background, self.page.measure, self)
+        self.saving = Saving(context.background, self.page, self)
         self.rotating = RotatingView(context.background, self.page.points, self)
         self._commit = self._single_shot(_COMMIT_MS, self._save_choices)
         self._memory = self._single_shot(_REMEMBER_MS, self._remember)
@@ -131,6 +133,10 @@ class ExploreController(PageController):
         if not self._warm:
             self._warm = True
             self.context.background.run(_WARM, warm_up, lambda _: None, self.page.show_problem)
+        if self._table is not None:
+            self.context.background.run(
+                _STAMP, self._table.has_changed, self._on_stamp, self.page.show_problem
+            )
         self._refresh()
 
     def deactivate(self) -> None:
@@ -203,6 +209,12 @@ class ExploreController(PageController):
         work = load_table(path, self.context.tables.read, self._progress.emit)
         self.context.background.run(_LOAD, work, self._take, self._cannot_load)
 
+    def _on_stamp(self, changed: bool) -> None:
+        """Read a table again that was written anew under the same name."""
+        if changed:
+            self._drop_table()
+            self._refresh()
+
     def _cancel_loading(self) -> None:
         self.context.background.cancel(_LOAD)
         self.page.show_empty(f"Opening {Path(self._loading).name} was cancelled.")
@@ -219,7 +231,6 @@ class ExploreController(PageController):
         self.context.background.cancel(_LOAD)
         self.loop.forget()
         self._table, self._picture, self._gain, self._loading = None, None, None, ""
-        self._after_rest.clear()
         self.page.canvas.set_image(None)
         self.page.canvas.set_backdrop(None)
         self.measurements.set_table(None)
@@ -254,24 +265,25 @@ class ExploreController(PageController):
     def _style(self) -> Style:
         return style_of(self._look, self._auto_range)
 
-    def _request(self) -> None:
-        if self._table is None:
-            return
-        canvas = self.page.canvas
+    def _job(self, view: ViewTransform) -> Job:
         look = self._look
-        self.loop.request(
-            self._table,
-            Job(
-                view=canvas.view.scaled(canvas.devicePixelRatioF()),
-                style=self._style,
-                filters=self._filters,
-                gain=self._gain,
-                brightness=look.brightness,
-                gamma=look.gamma,
-                quick=look.drawing != "gaussian",
-            ),
+        return Job(
+            view=view,
+            style=self._style,
+            filters=self._filters,
+            gain=self._gain,
+            brightness=look.brightness,
+            gamma=look.gamma,
+            quick=look.drawing != "gaussian",
         )
-        self.page.set_state("drawing …")
+
+    def _request(self) -> None:
+        if self._table is not None:
+            canvas = self.page.canvas
+            self.loop.request(
+                self._table, self._job(canvas.view.scaled(canvas.devicePixelRatioF()))
+            )
+            self.page.set_state("drawing …")
 
     def _show_picture(self, picture: Picture) -> None:
         if self._table is None:
@@ -296,9 +308,8 @@ class ExploreController(PageController):
         if picture is not None:
             size = format_length(picture.placement.pixel_size_nm)
             self.page.set_state(f"{picture.n_drawn:,} in view · pixels of {size}")
-        waiting, self._after_rest = self._after_rest, []
-        for action in waiting:
-            action()
+        if self._copy_waits:
+            self._copy()
 
     def _on_view(self, _view: ViewTransform) -> None:
         self._request()
@@ -422,47 +433,22 @@ class ExploreController(PageController):
 
     # --- Saving -----------------------------------------------------------------------------
 
-    def _once_drawn(self, action: Callable[[], None]) -> None:
-        """Do something when the exact picture is there."""
-        if self.loop.busy:
-            self._after_rest.append(action)
-        else:
-            action()
-
     def _save_png(self, path: str) -> None:
-        def save() -> None:
-            image = self.page.canvas.snapshot()
-            self.context.background.run(
-                "explore-png",
-                lambda _check: save_snapshot(image, Path(path)),
-                self._saved,
-                self.page.show_problem,
-            )
-
-        self._once_drawn(save)
+        if self._table is not None:
+            self.saving.save_png(self._table, self._job(self.page.canvas.view), Path(path))
 
     def _save_tiff(self, path: str, pixel_size_nm: float) -> None:
-        opened = self._table
-        if opened is None:
-            return
-        bounds = self._overlays.box or self.page.canvas.view.bounds
-        style = self._style
-        self.page.set_state("saving …")
-        self.context.background.run(
-            "explore-tiff",
-            lambda check: save_density(
-                opened.store, bounds, style, Path(path), pixel_size_nm, check=check
-            ),
-            self._saved,
-            self.page.show_problem,
-        )
-
-    def _saved(self, words: str) -> None:
-        self.page.show_problem(None)
-        self.page.set_state(words)
+        if self._table is not None:
+            bounds = self._overlays.box or self.page.canvas.view.bounds
+            self.saving.save_tiff(self._table, bounds, self._style, Path(path), pixel_size_nm)
 
     def _copy(self) -> None:
-        self._once_drawn(lambda: QGuiApplication.clipboard().setImage(self.page.canvas.snapshot()))
+        """Copy the picture once the exact one is there."""
+        if self.loop.busy:
+            self._copy_waits = True
+        else:
+            self._copy_waits = False
+            QGuiApplication.clipboard().setImage(self.page.canvas.snapshot())
 
     # --- What the project remembers ---------------------------------------------------------
 

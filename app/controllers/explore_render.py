@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -32,6 +33,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 _BACKDROP_PX = 600
 _QUANTILE = 0.99
+_GONE = (0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,12 @@ class OpenTable:
     masks: MaskCache
     fields: tuple[FilterField, ...]
     sources: tuple[ColorBy, ...]
+    stamp: tuple[int, int]
+
+    def has_changed(self, _check: Callable[[], None]) -> bool:
+        """Return whether the file is another one by now; one that is gone does not count."""
+        stamp = _stamp_of(self.path)
+        return stamp not in (self.stamp, _GONE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,6 +331,7 @@ def load_table(
 
     def work(check: Callable[[], None]) -> OpenTable:
         tell(0.05)
+        stamp = _stamp_of(path)
         table = read(path, check)
         check()
         tell(0.5)
@@ -335,9 +344,18 @@ def load_table(
             masks=MaskCache(table),
             fields=present_fields(table),
             sources=available_sources(table),
+            stamp=stamp,
         )
 
     return work
+
+
+def _stamp_of(path: str) -> tuple[int, int]:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return _GONE
+    return status.st_mtime_ns, status.st_size
 
 
 def warm_up(check: Callable[[], None]) -> None:

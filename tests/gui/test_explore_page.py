@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image
 from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
@@ -107,6 +107,12 @@ def density(explore: ExploreController) -> np.ndarray[Any, np.dtype[np.float32]]
     assert picture is not None
     assert picture.density is not None
     return picture.density
+
+
+def pixels(image: QImage) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    rgb = image.convertToFormat(QImage.Format.Format_RGB888)
+    flat = np.frombuffer(rgb.constBits(), np.uint8).reshape(rgb.height(), rgb.bytesPerLine())
+    return flat[:, : 3 * rgb.width()].reshape(rgb.height(), rgb.width(), 3).copy()
 
 
 def drag(qtbot: QtBot, page: ExplorePage, start: QPoint, end: QPoint) -> None:
@@ -274,19 +280,56 @@ def test_a_flat_table_has_no_height_to_choose(
     assert "no height" in text(explore, "3d-notice")
 
 
-def test_the_picture_is_saved_as_seen(
+def test_the_picture_is_saved_as_seen_and_finer(
     opened: ExploreController, tmp_path: Path, qtbot: QtBot
 ) -> None:
     out = tmp_path / "picture.png"
     opened.page.canvas.zoom_by(3.0)
+    settle(qtbot, opened)
     opened.page.png_requested.emit(str(out))
     qtbot.waitUntil(out.exists)
     settle(qtbot, opened)
+    assert "picture.png" in text(opened, "state")
     seen = opened.page.canvas.snapshot()
     with Image.open(out) as image:
-        assert image.size == (seen.width(), seen.height())
-        assert image.getpixel((5, 5)) == seen.pixelColor(5, 5).getRgb()[:3]
-    assert "picture.png" in text(opened, "state")
+        assert image.width >= 2000
+        ratio = image.width // seen.width()
+        assert image.size == (ratio * seen.width(), ratio * seen.height())
+        small = np.asarray(image.convert("RGB").reduce(ratio), np.float64)
+    shown = pixels(seen)
+    assert np.corrcoef(small.ravel(), shown.ravel())[0, 1] > 0.95
+    assert small.mean() == pytest.approx(shown.mean(), rel=0.1)
+
+
+def test_counts_are_saved_on_the_pixels_of_the_screen(
+    opened: ExploreController, tmp_path: Path, qtbot: QtBot
+) -> None:
+    combo = child(opened.page, QComboBox, "drawing")
+    combo.setCurrentIndex(combo.findData("histogram"))
+    settle(qtbot, opened)
+    out = tmp_path / "counts.png"
+    opened.page.png_requested.emit(str(out))
+    qtbot.waitUntil(out.exists)
+    with Image.open(out) as image:
+        np.testing.assert_array_equal(
+            np.asarray(image.convert("RGB")), pixels(opened.page.canvas.snapshot())
+        )
+
+
+def test_a_table_that_was_written_anew_is_read_again(
+    opened: ExploreController, table: Path, qtbot: QtBot
+) -> None:
+    opened.deactivate()
+    table.unlink()
+    write_localizations_csv(table, localizations().take(slice(0, 1000)))
+    opened.activate()
+    settle(qtbot, opened)
+    assert "1,000 of 1,000" in text(opened, "count")
+    table.unlink()  # what is open stays
+    opened.deactivate()
+    opened.activate()
+    settle(qtbot, opened)
+    assert opened.page.is_ready
 
 
 def test_the_density_is_saved_calibrated(

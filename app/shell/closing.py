@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QObject, Qt, QTimer
 from PySide6.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
@@ -26,6 +28,7 @@ class Closing(QObject):
         self._closed = False
         self._when_done = False
         self._dialog: QDialog | None = None
+        self._offers: dict[str, Callable[[], None]] = {}  # run -> what withdraws the question
         window.may_close = self._may_close
         self._jobs.all_closed.connect(self._on_all_closed)
         self._jobs.job_changed.connect(self._on_job)
@@ -51,7 +54,7 @@ class Closing(QObject):
             latest[run.step] = run
         for run in latest.values():
             if run.state == "interrupted" and self._jobs.can_resume(run.run_id):
-                self._window.questions.ask(
+                self._offers[run.run_id] = self._window.questions.ask(
                     f"“{run.title}” was interrupted. What it did so far is kept.",
                     [
                         Choice(
@@ -69,6 +72,9 @@ class Closing(QObject):
             self._window.show_step(run.step)
 
     def _offer_later(self) -> None:
+        for withdraw in self._offers.values():
+            withdraw()
+        self._offers.clear()
         # The session marks runs as interrupted after it said that a project is open.
         self._offer.start(0)
 
@@ -105,7 +111,9 @@ class Closing(QObject):
         self._when_done = True
         self._window.jobs_bar.showMessage("The app quits when the jobs are finished.")
 
-    def _on_job(self, _job_id: str, _state: JobState) -> None:
+    def _on_job(self, job_id: str, _state: JobState) -> None:
+        if job_id in self._offers:  # resumed on its page
+            self._offers.pop(job_id)()
         if self._when_done and not self._stopping and not self._jobs.running():
             self._stop()
 

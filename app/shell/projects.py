@@ -43,7 +43,17 @@ class Projects(QObject):
         start = str(self._last_folder() / "My experiment")
         name, _ = QFileDialog.getSaveFileName(self._window, "New project: name its folder", start)
         if name:
-            self._after(self._session.new(Path(name)), Step.MOVIE)
+            problem = self._session.new(Path(name))
+            if problem is None:
+                self._use_own_device()
+            self._after(problem, Step.MOVIE)
+
+    def _use_own_device(self) -> None:
+        """Let a new project compute on the device of the user's settings."""
+        device = self._settings.value.device
+        if device != "auto":
+            start = self._session.settings.train_start.model_copy(update={"device": device})
+            self._session.update("Choose device", train_start=start, localize_device=device)
 
     def open(self) -> None:
         """Ask for a project's folder and open it."""

@@ -36,23 +36,29 @@ class Questions(QWidget):
         self._column.setSpacing(6)
         self.hide()
 
-    def ask(self, text: str, choices: Sequence[Choice]) -> None:
-        """Ask, with a Dismiss button after the choices."""
+    def ask(self, text: str, choices: Sequence[Choice]) -> Callable[[], None]:
+        """Ask, with a Dismiss button after the choices; return what withdraws the question."""
         dismiss = Choice(text="Dismiss", chosen=lambda: None)
         card = _Card(text, (*choices, dismiss))
-        card.answered.connect(lambda choice: self._close(card, choice))
+        card.answered.connect(lambda choice: self._answer(card, choice))
         self._cards.append(card)
         self._column.addWidget(card)
         self._show()
+        return lambda: self._close(card)
 
-    def _close(self, card: _Card, choice: Choice) -> None:
+    def _answer(self, card: _Card, choice: Choice) -> None:
+        self._close(card)
+        choice.chosen()
+
+    def _close(self, card: _Card) -> None:
+        if card not in self._cards:
+            return
         self._cards.remove(card)
         self._column.removeWidget(card)
         card.hide()
         card.setParent(None)
         card.deleteLater()
         self._show()
-        choice.chosen()
 
     def _show(self) -> None:
         for number, card in enumerate(self._cards):

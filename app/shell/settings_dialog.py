@@ -73,7 +73,7 @@ class SettingsDialog(QDialog):
             [(_DEVICE_WORDS.get(d, f"NVIDIA GPU ({d})"), d) for d in choices],
             settings.device,
         )
-        self._device.setToolTip("What new jobs compute on; each job can choose its own")
+        self._device.setToolTip("What new projects compute on; each job can choose its own")
         self._cache = named(QLineEdit(settings.cache_folder), "settings-cache")
         self._cache.setPlaceholderText("The app's own folder")
         self._cache.setToolTip(

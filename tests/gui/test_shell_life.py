@@ -114,6 +114,10 @@ def test_a_fit_is_stopped_and_offered_again(
     text = again.window.findChild(QLabel, "question-text")
     assert text is not None
     assert "interrupted" in text.text()
+    assert again.context.session.close_project() is None
+    assert not again.window.questions.isVisible()
+    again.projects.open_folder(folder)
+    qtbot.waitUntil(again.window.questions.isVisible, timeout=20_000)
     _press(qtbot, again, "question-0")
     assert again.window.current_step is Step.LOCALIZE
     qtbot.waitUntil(

@@ -167,7 +167,10 @@ def test_a_new_project_is_made_named_and_remembered(
     qtbot: QtBot, desktop: Desktop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _answer(monkeypatch, tmp_path / "Actin")
+    desktop.context.settings.update(device="cpu")
     qtbot.mouseClick(_button(desktop, "start-new"), LEFT)
+    assert desktop.context.session.settings.localize_device == "cpu"
+    assert desktop.context.session.settings.train_start.device == "cpu"
     assert (tmp_path / "Actin" / "project.json").is_file()
     assert desktop.window.current_step is Step.MOVIE
     assert desktop.window.windowTitle() == "Actin - Decode Desktop"

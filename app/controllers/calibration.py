@@ -96,7 +96,7 @@ class CalibrationController(PageController):
         context.session.project_changed.connect(self._refresh)
         context.jobs.job_changed.connect(self._on_job)
         page.file_way.open_requested.connect(self._ask_for_file)
-        page.file_way.save_requested.connect(self._ask_where_to_save)
+        page.save_requested.connect(self._ask_where_to_save)
         page.file_way.entry_chosen.connect(self._choose_entry)
         page.file_way.earlier_chosen.connect(lambda path: self._use_file(Path(path)))
         beads = page.beads_way
@@ -160,7 +160,7 @@ class CalibrationController(PageController):
         return self.context.session.previews_folder / "calibration"
 
     def _on_opened(self, opened: OpenCalibration) -> None:
-        self._opened = opened
+        self._opened, self._psf = opened, None
         self.page.show_problem(None)
         is_file = self.context.session.settings.calibration.mode == "file"
         self.page.file_way.show_file(

@@ -120,6 +120,8 @@ class SimulationController(PageController):
             self._delay.start()
 
     def _forget_own(self) -> None:
+        for key in (_OWN, _SHOW, _COMPARE):
+            self.context.background.cancel(key)
         self._own, self._own_key, self._simulated_key = None, None, None
         self._stop_suggesting()
         self._propose(None)

@@ -50,6 +50,7 @@ class CalibrationPage(Page):
     """Choosing, making and judging a PSF; decisions are the controller's."""
 
     way_chosen = Signal(str)
+    save_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(Step.CALIBRATION, parent)
@@ -59,7 +60,7 @@ class CalibrationPage(Page):
         self._stack = QStackedWidget()
         for part in (self.file_way, self.beads_way, self.flat_way):
             self._stack.addWidget(_scrolled(part))
-        self._stack.setFixedWidth(390)
+        self._stack.setFixedWidth(360)
         self.viewer = PsfViewer()
         self.verdicts = VerdictList("calibration-verdicts")
         row = QHBoxLayout()
@@ -162,6 +163,13 @@ class CalibrationPage(Page):
         self._tabs.addTab(self.viewer, "PSF")
         self._tabs.addTab(self._quality, "How good is it?")
         self._tabs.addTab(self._report_area, "Report picture")
+        save = named(QPushButton("Save as …"), "calibration-save")
+        save.setFlat(True)
+        save.setToolTip(
+            "Write the calibration shown: .h5 keeps everything, _3dcal.mat opens in SMAP."
+        )
+        save.clicked.connect(self.save_requested)
+        self._tabs.setCornerWidget(save)
         self._result = QStackedWidget()
         self._result.addWidget(self._empty)
         self._result.addWidget(self._tabs)

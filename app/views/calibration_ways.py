@@ -62,10 +62,9 @@ BEAD_LABELS = {
 
 
 class FileWay(QWidget):
-    """Load a calibration file, choose region and channel, save it in another format."""
+    """Load a calibration file, go back to an earlier one, choose region and channel."""
 
     open_requested = Signal()
-    save_requested = Signal()
     entry_chosen = Signal(object, object)  # region, channel
     earlier_chosen = Signal(str)  # path of a calibration made in this project
 
@@ -80,11 +79,6 @@ class FileWay(QWidget):
         self._open = named(QPushButton("Open a calibration file …"), "calibration-open")
         self._open.setToolTip("Read a calibration; the file stays where it is.")
         self._open.clicked.connect(self.open_requested)
-        self._save = named(QPushButton("Save as …"), "calibration-save")
-        self._save.setToolTip(
-            "Write the calibration shown: .h5 keeps everything, _3dcal.mat opens in SMAP."
-        )
-        self._save.clicked.connect(self.save_requested)
         self._earlier = named(QComboBox(), "calibration-earlier")
         self._earlier.setAccessibleName("Calibrations made in this project")
         self._earlier.setToolTip("Go back to a calibration that was made in this project.")
@@ -107,7 +101,6 @@ class FileWay(QWidget):
         for part in (text, self._open, self._earlier, self._name):
             layout.addWidget(part)
         layout.addLayout(form)
-        layout.addWidget(self._save)
         layout.addStretch()
         self.show_file("", (), None, None)
         self.show_earlier((), None)
@@ -132,7 +125,6 @@ class FileWay(QWidget):
         self._entries = tuple(entries)
         self._name.setText(f"In use: {name}" if name else "")
         self._name.setVisible(bool(name))
-        self._save.setVisible(bool(name))
         self._fill(self._region, [e.region for e in self._entries], region)
         self._fill(self._channel, [e.channel for e in self._entries], channel)
 

@@ -32,8 +32,8 @@ _VIEWS = (
 )
 _TALLEST = 6.0  # bounds above this many medians are not drawn
 _SCALES = {
-    "slice": "each height on its own",
-    "volume": "all heights together",
+    "slice": "each on its own",
+    "volume": "all together",
 }
 
 
@@ -159,7 +159,7 @@ class PsfViewer(QWidget):
         self._background = _number("calibration-background", 20, 0, 1e5, " photons/px")
         self._background.setToolTip("Background light; usually 5 to 100 photons per pixel.")
         row = QHBoxLayout()
-        words = QLabel("Best possible precision of a molecule of")
+        words = QLabel("Best precision for")
         words.setToolTip(
             "The Cramér-Rao lower bound: no method can locate a single molecule more precisely, "
             "on average, from one frame."
@@ -233,5 +233,6 @@ def _number(name: str, value: float, low: float, high: float, suffix: str) -> QD
     box.setSuffix(suffix)
     box.setValue(value)
     box.setKeyboardTracking(False)
+    box.setMaximumWidth(150)
     box.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
     return box

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.views.form_fields import FieldProblem, parse_number
 from app.views.naming import named
 
 __all__ = ["CurveChart", "HistogramChart", "series_color"]
@@ -433,7 +434,9 @@ class HistogramChart(_Chart):
             row.addWidget(edit)
             self._edits.append(edit)
         row.addWidget(QLabel(unit))
-        row.addStretch()
+        self._complaint = named(QLabel(), "cut-complaint")
+        self._complaint.setWordWrap(True)
+        row.addWidget(self._complaint, 1)
         self._box.addLayout(row)
         self._restyle()
         self._show_cuts()
@@ -442,6 +445,7 @@ class HistogramChart(_Chart):
         if self._region is None:
             return
         self._region.setVisible(self._extent is not None)
+        self._complaint.setText("")
         for edit, value in zip(self._edits, self._cuts, strict=True):
             edit.setText(f"{value:.6g}" if math.isfinite(value) else "")
         if self._extent is None:
@@ -469,16 +473,18 @@ class HistogramChart(_Chart):
             self._pending.start()
 
     def _typed(self) -> None:
-        values = []
-        for edit, end, old in zip(self._edits, (-math.inf, math.inf), self._cuts, strict=True):
+        """Take typed cuts; what is none stays, with the reason beside it, and cuts nothing."""
+        values: list[float] = []
+        for edit, end in zip(self._edits, (-math.inf, math.inf), strict=True):
             try:
-                value = float(edit.text()) if edit.text().strip() else end
-                values.append(old if math.isnan(value) else value)
-            except ValueError:
-                values.append(old)  # what cannot be read changes nothing; the number returns
+                values.append(parse_number(edit.text()) if edit.text().strip() else end)
+            except FieldProblem as problem:
+                self._complaint.setText(str(problem))
+                return
         low, high = values
         if low > high:
-            low, high = self._cuts
+            self._complaint.setText("The lower limit lies above the upper one.")
+            return
         changed = (low, high) != self._cuts
         self.set_cuts(low, high)
         if changed:

@@ -14,7 +14,16 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QWid
 from app.views.naming import named
 from decode_engine.contract.base import Config
 
-__all__ = ["FieldEditor", "FieldSpec", "LightLevel", "LightMark", "describe", "pretty_unit"]
+__all__ = [
+    "FieldEditor",
+    "FieldProblem",
+    "FieldSpec",
+    "LightLevel",
+    "LightMark",
+    "describe",
+    "parse_number",
+    "pretty_unit",
+]
 
 LightLevel = Literal["ok", "doubt", "bad", "none"]
 Kind = Literal["float", "int", "bool", "str", "choice", "number_or_text", "numbers"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QPalette, QWheelEvent
-from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit
+from PySide6.QtWidgets import QApplication, QFileDialog, QLabel, QLineEdit
 from pytestqt.qtbot import QtBot
 
 from app.views.charts import CurveChart, HistogramChart
@@ -124,6 +124,12 @@ def _cut(chart: HistogramChart, name: str) -> QLineEdit:
     return edit
 
 
+def _complaint(chart: HistogramChart) -> str:
+    label = chart.findChild(QLabel, "cut-complaint")
+    assert label is not None
+    return label.text()
+
+
 @pytest.fixture
 def histogram(qtbot: QtBot) -> HistogramChart:
     chart = HistogramChart("photons", "photon", with_cuts=True)
@@ -148,16 +154,19 @@ def test_cuts_are_typed(qtbot: QtBot, histogram: HistogramChart) -> None:
         qtbot.keyClicks(low, "1.5e2")
         qtbot.keyClick(low, Qt.Key.Key_Return)
     assert signal.args == [150.0, math.inf]
-    for text in ("abc", "nan"):
+    for text, words in (("abc", "not a number"), ("1,5", "as a point"), ("nan", "finite")):
         low.clear()
         qtbot.keyClicks(low, text)
         with qtbot.assertNotEmitted(histogram.cuts_changed):
             qtbot.keyClick(low, Qt.Key.Key_Return)
-        assert low.text() == "150"
+        assert low.text() == text
+        assert words in _complaint(histogram)
+        assert histogram.cuts == (150.0, math.inf)
     low.clear()
     with qtbot.waitSignal(histogram.cuts_changed) as signal:
         qtbot.keyClick(low, Qt.Key.Key_Return)
     assert signal.args == [-math.inf, math.inf]
+    assert _complaint(histogram) == ""
 
 
 def test_cuts_that_cross_are_not_taken(qtbot: QtBot, histogram: HistogramChart) -> None:
@@ -168,7 +177,10 @@ def test_cuts_that_cross_are_not_taken(qtbot: QtBot, histogram: HistogramChart) 
     with qtbot.assertNotEmitted(histogram.cuts_changed):
         qtbot.keyClick(low, Qt.Key.Key_Return)
     assert histogram.cuts == (200.0, 400.0)
+    assert "above the upper" in _complaint(histogram)
+    histogram.set_cuts(200.0, 400.0)
     assert low.text() == "200"
+    assert _complaint(histogram) == ""
 
 
 def test_dragging_a_line_emits_and_the_end_means_no_cut(

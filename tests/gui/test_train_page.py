@@ -391,3 +391,17 @@ def test_a_missing_history_is_no_riddle(qtbot: QtBot, make_context: MakeContext)
     qtbot.waitUntil(lambda: not context.background.busy, timeout=WAIT_MS)
     assert "interrupted" in _text(controller, "train-ended")
     assert "No test frame" in _text(controller, "train-sample-hint")
+
+
+def test_another_project_starts_with_an_empty_page(
+    qtbot: QtBot, make_context: MakeContext, tmp_path: Path
+) -> None:
+    context = make_context("complete")
+    _earlier_run(context, 2, 0.4)
+    controller = _show(qtbot, context)
+    chart = controller.page.progress.curves.chart("Molecules found")
+    qtbot.waitUntil(lambda: "Jaccard index" in chart.curve_names, timeout=WAIT_MS)
+    assert context.session.new(tmp_path / "other") is None
+    assert "Nothing trained yet" in _text(controller, "train-empty")
+    assert chart.curve_names == ()
+    assert "Calibration, Camera" in _text(controller, "train-reason")

@@ -32,6 +32,7 @@ _WINDOWS_MEMORY = frozenset({0xC0000017, 0xC000012D, 0xC000009A})
 _MEMORY_WORDS = ("MemoryError", "OutOfMemoryError", "bad_alloc", "out of memory", "oom-kill",
                  "Cannot allocate memory")  # fmt: skip
 _SSH_ENDED = 255
+_LAST_LINES = 20  # earlier ones may speak of a job that survived
 _RESUME = "Finished results are safe, and a training or localization can be resumed."
 
 
@@ -49,6 +50,8 @@ def gone_before_hello(command: Sequence[str], code: int, stderr: Sequence[str]) 
     """Tell of another program than an engine, or of one that could not even begin."""
     if _is_ssh(command) and code == _SSH_ENDED:
         return _no_connection(stderr)
+    if _is_memory(code, by_signal=False, stderr=stderr):
+        return _out_of_memory(stderr)
     return FailedEvent(
         code="did_not_start",
         message=f"The engine ended before it was ready (code {code}).",
@@ -111,21 +114,9 @@ def describe_end(
     stderr : sequence of str
         Its last lines.
     """
-    detail = "\n".join(stderr)
+    if _is_memory(code, by_signal=by_signal, stderr=stderr):
+        return _out_of_memory(stderr)
     number = code if by_signal else code - _SHELL_SIGNAL
-    out_of_memory = (
-        number == _SIGKILL
-        or code & 0xFFFFFFFF in _WINDOWS_MEMORY
-        or any(word in line for line in stderr[-20:] for word in _MEMORY_WORDS)
-    )
-    if out_of_memory:
-        return FailedEvent(
-            code="out_of_memory",
-            message="The system ended the engine, most likely because the memory was full.",
-            hint="Close other programs, or choose a smaller batch or smaller tiles, then go on. "
-            + _RESUME,
-            detail=detail,
-        )
     if _is_ssh(command) and code == _SSH_ENDED and not by_signal:
         return _no_connection(stderr)
     why = _SIGNALS.get(number, "")
@@ -136,7 +127,27 @@ def describe_end(
         code="crashed",
         message=f"The engine stopped unexpectedly ({how}{': ' if why else ''}{why}).",
         hint=f"Start the job again. {_RESUME} If it happens again, report it with the details.",
-        detail=detail,
+        detail="\n".join(stderr),
+    )
+
+
+def _is_memory(code: int, *, by_signal: bool, stderr: Sequence[str]) -> bool:
+    """Whether an end looks like that of a program for which there was no memory."""
+    number = code if by_signal else code - _SHELL_SIGNAL
+    return (
+        number == _SIGKILL
+        or code & 0xFFFFFFFF in _WINDOWS_MEMORY
+        or any(word in line for line in stderr[-_LAST_LINES:] for word in _MEMORY_WORDS)
+    )
+
+
+def _out_of_memory(stderr: Sequence[str]) -> FailedEvent:
+    return FailedEvent(
+        code="out_of_memory",
+        message="The system ended the engine, most likely because the memory was full.",
+        hint="Close other programs, or choose a smaller batch or smaller tiles, then go on. "
+        + _RESUME,
+        detail="\n".join(stderr),
     )
 
 

@@ -231,6 +231,11 @@ def test_exit_codes_of_all_systems_are_understood(
     assert "resumed" in failure.hint
 
 
+def test_no_memory_even_to_begin_is_told_as_such() -> None:
+    failure = faults.gone_before_hello(("engine",), 1, ["Exception ignored in", "MemoryError", ""])
+    assert failure.code == "out_of_memory"
+
+
 def test_a_lost_ssh_connection_is_not_a_crash() -> None:
     command = ("/usr/bin/ssh", "host", "decode-engine", "serve")
     lost = faults.describe_end(command, 255, by_signal=False, stderr=["Connection reset"])

@@ -11,7 +11,7 @@ from PySide6.QtCore import QTimer
 from app.controllers.page_controller import AppContext, PageController
 from app.models.frame_sample import FrameSample, read_own, read_simulated
 from app.models.job_state import JobState
-from app.models.match_words import changes, match
+from app.models.match_words import Histograms, Match, changes, histograms, match
 from app.models.problem import Problem
 from app.models.project import CalibrationChoice, ProjectSettings
 from app.models.steps import Step
@@ -53,6 +53,15 @@ class _Suggestion:
     job: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """Simulated frames, compared with the own ones."""
+
+    sample: FrameSample
+    drawn: Histograms
+    matches: list[Match] | None  # None where an end of the ranges is shown
+
+
 class SimulationController(PageController):
     """Connects `SimulationPage` with project and engine."""
 
@@ -68,6 +77,7 @@ class SimulationController(PageController):
         self._kind, self._seed = "typical", 0
         self._job = ""
         self._suggestion: _Suggestion | None = None
+        self._suggest_soon = False  # asked for before the frames were read
         self._proposal: SimulationConfig | None = None
         self._delay = QTimer(self, singleShot=True, interval=_WAIT_MS)
         self._delay.timeout.connect(self._simulate)
@@ -125,7 +135,7 @@ class SimulationController(PageController):
         self._own, self._own_key, self._simulated_key = None, None, None
         self._stop_suggesting()
         self._propose(None)
-        self.page.show_statistics(None, None)
+        self.page.show_histograms({}, with_simulated=False)
         self.page.show_matches(())
 
     def _show_depth(self, choice: CalibrationChoice) -> None:
@@ -156,17 +166,20 @@ class SimulationController(PageController):
         if camera is None:
             return
 
-        def work(check: Callable[[], None]) -> FrameSample:
-            return read_own(entry, camera, folder, scratch, check)
+        def work(check: Callable[[], None]) -> tuple[FrameSample, Histograms]:
+            own = read_own(entry, camera, folder, scratch, check)
+            return own, histograms(own.statistics, None)
 
         self.context.background.run(_OWN, work, self._on_own, self._on_own_failed)
 
-    def _on_own(self, own: FrameSample) -> None:
+    def _on_own(self, read: tuple[FrameSample, Histograms]) -> None:
+        own, drawn = read
         self._own = own
         self.page.show_problem(None)
         self.page.pair.show_own(own.photons, own.frame_numbers, own.camera.pixel_size_x_nm)
         self.page.pair.show_simulated(None, None)
-        self.page.show_statistics(own.statistics, None)
+        self.page.show_histograms({}, with_simulated=False)
+        self.page.show_histograms(drawn, with_simulated=False)
         self._simulate()
 
     def _on_own_failed(self, problem: Problem) -> None:
@@ -230,12 +243,12 @@ class SimulationController(PageController):
             self._job = ""
             self.page.pair.set_busy(busy=False)
             if state.phase == "completed":
-                self._read_simulated(_SHOW, state, self._on_simulated)
+                self._read_shown(state)
             else:
                 self._show_failure(state)
         elif self._suggestion is not None and job_id == self._suggestion.job:
             if state.phase == "completed":
-                self._read_simulated(_COMPARE, state, self._on_round)
+                self._read_round(state)
             else:
                 self._stop_suggesting()
                 self._show_failure(state)
@@ -244,9 +257,33 @@ class SimulationController(PageController):
         if state.phase == "failed" and state.failure is not None:
             self.page.show_problem(Problem.from_failure(state.failure))
 
-    def _read_simulated(
-        self, key: str, state: JobState, done: Callable[[FrameSample], None]
-    ) -> None:
+    def _read_shown(self, state: JobState) -> None:
+        """Measure simulated frames that are to be shown, in the background."""
+        own, path = self._own, Path(str(state.summary.get("movie", "")))
+        if own is None:
+            return
+        config, is_typical = self.context.session.settings.simulation, self._kind == "typical"
+
+        def work(check: Callable[[], None]) -> _Shown:
+            sample = read_simulated(path, own, check)
+            mine, theirs = own.statistics, sample.statistics
+            found = match(mine, theirs, typical_of(config), config) if is_typical else None
+            return _Shown(sample=sample, drawn=histograms(mine, theirs), matches=found)
+
+        self.context.background.run(_SHOW, work, self._on_simulated, self.page.show_problem)
+
+    def _on_simulated(self, shown: _Shown) -> None:
+        if self._own is None:
+            return
+        self.page.show_problem(None)
+        size_nm = self._own.camera.pixel_size_x_nm
+        self.page.pair.show_simulated(shown.sample.photons, size_nm)
+        self.page.show_histograms(shown.drawn, with_simulated=True)
+        if shown.matches is not None:
+            self.page.show_matches(shown.matches)
+
+    def _read_round(self, state: JobState) -> None:
+        """Measure simulated frames of a suggestion, in the background."""
         own, path = self._own, Path(str(state.summary.get("movie", "")))
         if own is None:
             return
@@ -256,26 +293,17 @@ class SimulationController(PageController):
             self.page.show_problem(problem)
 
         self.context.background.run(
-            key, lambda check: read_simulated(path, own, check), done, failed
+            _COMPARE, lambda check: read_simulated(path, own, check), self._on_round, failed
         )
-
-    def _on_simulated(self, simulated: FrameSample) -> None:
-        own = self._own
-        if own is None:
-            return
-        self.page.show_problem(None)
-        self.page.pair.show_simulated(simulated.photons, own.camera.pixel_size_x_nm)
-        self.page.show_statistics(own.statistics, simulated.statistics)
-        if self._kind == "typical":
-            config = self.context.session.settings.simulation
-            found = match(own.statistics, simulated.statistics, typical_of(config), config)
-            self.page.show_matches(found)
 
     # --- Suggestions ------------------------------------------------------------------------
 
     def _suggest(self) -> None:
         if self._own is None:
+            self._suggest_soon = True
+            self.page.show_suggesting("Reading your frames …")
             return
+        self._suggest_soon = False
         config = self.context.session.settings.simulation
         self._propose(None)
         self._suggestion = _Suggestion(
@@ -317,6 +345,7 @@ class SimulationController(PageController):
 
     def _stop_suggesting(self) -> None:
         self._suggestion = None
+        self._suggest_soon = False
         self.page.show_suggesting("")
 
     def _propose(self, config: SimulationConfig | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ class DropTarget(QObject):
         super().__init__(window)
         self._window = window
         self._open_project = open_project
+        self._numbers = itertools.count(1)
         window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
@@ -53,8 +55,9 @@ class DropTarget(QObject):
     def take(self, paths: Sequence[Path]) -> None:
         """Recognise files and send them to their pages."""
         wanted = tuple(paths)
+        # A key for each drop: of equal ones only the last would arrive.
         self._window.context.background.run(
-            "recognize",
+            f"recognize-{next(self._numbers)}",
             lambda _check: _recognize(wanted),
             self._sort,
             self._window.show_problem,

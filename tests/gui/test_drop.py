@@ -79,6 +79,13 @@ def test_several_files_go_to_several_pages_and_the_first_is_shown(
         assert plain(desktop, step).given == [EXAMPLE / name]
 
 
+def test_two_drops_in_a_row_are_both_taken(qtbot: QtBot, desktop: Desktop) -> None:
+    for name in ("movie.tif", "camera.json"):
+        _drop(desktop, EXAMPLE / name)
+    qtbot.waitUntil(lambda: bool(plain(desktop, Step.MOVIE).given))
+    qtbot.waitUntil(lambda: bool(plain(desktop, Step.CAMERA).given))
+
+
 @pytest.mark.parametrize(
     ("button", "step"), [("question-0", Step.MOVIE), ("question-1", Step.CALIBRATION)]
 )

@@ -1,0 +1,60 @@
+"""The window with its real pages: all are made, shown, and take what is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from app.controllers.page_controller import AppContext
+from app.models.steps import Step, StepStatus
+from app.shell.desktop import Desktop
+from app.shell.logs import LogBuffer
+from app.shell.theme import Theme
+from decode_engine.io.resources import resource_path
+
+EXAMPLE = resource_path("example")
+
+
+@pytest.fixture
+def desktop(qtbot: QtBot, app_context: AppContext) -> Iterator[Desktop]:
+    application = QApplication.instance()
+    assert isinstance(application, QApplication)
+    palette, sheet = application.palette(), application.styleSheet()
+    theme = Theme(application)
+    made = Desktop(app_context, theme, LogBuffer())
+    theme.setParent(made)
+    made.window.may_close = lambda: True
+    qtbot.addWidget(made.window)
+    made.begin()
+    yield made
+    application.setPalette(palette)
+    application.setStyleSheet(sheet)
+
+
+def test_all_pages_are_shown_in_both_themes(qtbot: QtBot, desktop: Desktop) -> None:
+    for theme in ("dark", "light"):
+        desktop.commands.actions[f"theme-{theme}"].trigger()
+        for step in Step:
+            desktop.window.show_step(step)
+            page = desktop.window.controller(step).page
+            assert page.isVisible()
+            assert page.step is step
+            assert not page.grab().isNull()
+    qtbot.waitUntil(lambda: not desktop.context.background.busy, timeout=30_000)
+
+
+def test_dropped_files_make_the_steps_done(qtbot: QtBot, desktop: Desktop) -> None:
+    names = ("movie.tif", "calibration.h5", "camera.json", "model.decode")
+    desktop.drop.take([EXAMPLE / name for name in names])
+    session = desktop.context.session
+    for step in (Step.MOVIE, Step.CALIBRATION, Step.CAMERA, Step.TRAIN):
+        qtbot.waitUntil(
+            lambda s=step: session.states[s].status is StepStatus.DONE,  # type: ignore[misc]
+            timeout=30_000,
+        )
+    assert desktop.window.current_step is Step.MOVIE
+    assert session.settings.model == str(EXAMPLE / "model.decode")
+    qtbot.waitUntil(lambda: not desktop.context.background.busy, timeout=30_000)

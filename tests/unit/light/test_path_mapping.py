@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,14 @@ from decode_engine.contract import jobs
 from decode_engine.contract.base import Config
 from decode_engine.contract.jobs import CalibrateSpec, LocalizeSpec, TrainSpec
 from decode_engine.contract.messages import (
+    SUMMARY_PATHS,
     ArtifactEvent,
     FinishedEvent,
     LogEvent,
     PreviewEvent,
+    decode_event,
 )
+from tests.gui.engines import RECORDINGS
 from tests.unit.engine.bead_fields import CONFIG
 
 POSIX = PathMap.of([("/home/ann/data", "/mnt/lab"), ("/home/ann/data/fast", "/scratch")])
@@ -113,6 +117,21 @@ def test_events_come_back_with_our_paths() -> None:
     }
     log = LogEvent(text="/mnt/lab/o is finished already.")
     assert POSIX.event_to_local(log) == log
+
+
+@pytest.mark.parametrize(
+    "recording", sorted(RECORDINGS.glob("*.jsonl")), ids=lambda path: path.stem
+)
+def test_every_path_in_a_recorded_event_is_declared(recording: Path) -> None:
+    """In recordings a path stands as ``{out}…``: what would not be translated shows."""
+    _, *lines = recording.read_text("utf-8").splitlines()
+    for line in lines:
+        body = decode_event(line.encode()).body
+        if isinstance(body, FinishedEvent):
+            paths = {key for key, value in body.summary.items() if "{" in str(value)}
+            assert paths <= SUMMARY_PATHS
+        elif "{" in line.replace('{"', "").replace('":{', ""):
+            assert isinstance(body, ArtifactEvent | PreviewEvent), line
 
 
 def test_without_pairs_nothing_changes() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,22 @@ from decode_engine.analysis.frame_statistics import FrameStatistics
 from decode_engine.analysis.simulation_match import Typical, background_levels, refine
 from decode_engine.contract.configs import SimulationConfig
 
-__all__ = ["QUANTITIES", "Change", "Match", "Quantity", "changes", "histogram", "match", "summary"]
+__all__ = [
+    "QUANTITIES",
+    "Change",
+    "Histograms",
+    "Match",
+    "Quantity",
+    "changes",
+    "histogram",
+    "histograms",
+    "match",
+    "summary",
+]
 
+Histograms: TypeAlias = dict[
+    str, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+]
 Level = Literal["ok", "doubt", "bad", "none"]
 
 
@@ -109,6 +123,11 @@ def histogram(
     if len(other) and len(mine):
         others *= len(mine) / len(other)
     return edges, counts, others
+
+
+def histograms(own: FrameStatistics, simulated: FrameStatistics | None) -> Histograms:
+    """Return the `histogram` of each quantity, by its name."""
+    return {quantity.name: histogram(quantity.name, own, simulated) for quantity in QUANTITIES}
 
 
 def changes(before: SimulationConfig, after: SimulationConfig) -> list[Change]:

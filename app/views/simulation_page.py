@@ -17,7 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.models.match_words import QUANTITIES, Change, Match, histogram
+from app.models.match_words import QUANTITIES, Change, Histograms, Match
 from app.models.steps import Step
 from app.views.charts import HistogramChart
 from app.views.form import ConfigForm, FieldGroup
@@ -25,7 +25,6 @@ from app.views.frame_pair import FramePair
 from app.views.naming import named
 from app.views.page import Page
 from app.views.verdict_list import VerdictList
-from decode_engine.analysis.frame_statistics import FrameStatistics
 from decode_engine.contract.configs import SimulationConfig
 
 __all__ = ["SimulationPage"]
@@ -155,18 +154,15 @@ class SimulationPage(Page):
         """Show how well each quantity agrees."""
         self.matches.show_lines([(m.level, m.title, m.text) for m in matches])
 
-    def show_statistics(
-        self, own: FrameStatistics | None, simulated: FrameStatistics | None
-    ) -> None:
-        """Draw the histograms of both."""
-        for quantity in QUANTITIES:
-            chart = self._charts[quantity.name]
-            if own is None:
+    def show_histograms(self, histograms: Histograms, *, with_simulated: bool) -> None:
+        """Draw the histograms of both, or of the own frames alone; empty takes them away."""
+        for name, chart in self._charts.items():
+            if name not in histograms:
                 chart.clear()
                 continue
-            edges, mine, theirs = histogram(quantity.name, own, simulated)
+            edges, mine, theirs = histograms[name]
             chart.set_histogram("yours", edges, mine)
-            if simulated is not None:
+            if with_simulated:
                 chart.set_histogram("simulated", edges, theirs)
 
     def _make_left(self) -> QScrollArea:

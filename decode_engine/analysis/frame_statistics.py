@@ -31,7 +31,7 @@ _NEAR_PX = 1.5  # a spot of the next frame this close is the same molecule
 _SHIFT_PX = 7  # how far spots are moved to count coincidences by chance
 _QUANTILE = 0.15
 _ITERATIONS = 12
-_MOST_PIXELS = 200_000
+_MOST_PIXELS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,7 +44,7 @@ class FrameStatistics:
     area_um2 : float
         Area of a frame.
     pixel_photons : (P,) float32, photons
-        Pixels, thinned evenly to at most 200,000.
+        Pixels, thinned evenly to at most 100,000.
     background : (T,) float32, photons per px
         Background of each tile of 16 x 16 px and block of frames.
     spot_photons : (M,) float32, photons

@@ -22,6 +22,8 @@ __all__ = ["RotatingView", "cloud_of"]
 
 _CLOUD, _PICTURE = "explore-3d-cloud", "explore-3d-picture"
 _MOST_GL, _MOST_PLAIN, _MOST_MOVING = 2_000_000, 600_000, 120_000
+_SPARSE = 20_000  # single pixels of so few points would hardly be seen
+_SOFT_PX, _SOFT_SPARSE_PX = 0.8, 1.2
 _PLAIN = np.array([235, 235, 235], np.uint8)  # colour of points without a value
 
 
@@ -97,11 +99,15 @@ class RotatingView(QObject):
         self._drawing = True
         width, height = self._view.canvas_size
         ratio = width / max(self._view.plain.width(), 1)
-        scaled = camera.zoomed(ratio)
+        if not rests:  # coarser while it moves
+            width, height, ratio = round(width / ratio), round(height / ratio), 1.0
         most = _MOST_PLAIN if rests else _MOST_MOVING
+        sparse = len(cloud.rgb) < _SPARSE
+        soft_px = ratio * (_SOFT_SPARSE_PX if sparse else _SOFT_PX) if rests or sparse else 0.0
+        scaled = camera.zoomed(ratio)
         self._background.run(
             _PICTURE,
-            lambda _check: draw_cloud(cloud, scaled, (width, height), fine=rests, most=most),
+            lambda _check: draw_cloud(cloud, scaled, (width, height), soft_px=soft_px, most=most),
             self._show,
             self._stop,
         )

@@ -16,7 +16,7 @@ Points: TypeAlias = NDArray[np.float32]
 Pixels: TypeAlias = NDArray[np.uint8]
 
 _BRIGHTEST = 0.985  # quantile of the filled pixels
-_SOFT_PX = 0.8
+_FAINT = 0.02  # of a point: below is the tail of its softness
 
 
 class Cloud(NamedTuple):
@@ -84,7 +84,7 @@ def rotation(camera: Camera) -> Points:
 
 
 def draw_cloud(
-    cloud: Cloud, camera: Camera, size_px: tuple[int, int], *, fine: bool, most: int = 1 << 62
+    cloud: Cloud, camera: Camera, size_px: tuple[int, int], *, soft_px: float, most: int = 1 << 62
 ) -> Pixels:
     """Draw the points additively; returns (height, width, 3) uint8.
 
@@ -96,8 +96,8 @@ def draw_cloud(
         From where.
     size_px : (width, height)
         Of the image.
-    fine : bool
-        Make points soft, for a picture at rest.
+    soft_px : float, px
+        Standard deviation of a point; 0 draws single pixels, which is quicker.
     most : int
         Draw at most this many points.
     """
@@ -116,11 +116,11 @@ def draw_cloud(
     count = np.bincount(flat, minlength=width * height).astype(np.float32)
     image = np.concatenate([sums.astype(np.float32), count[:, None]], axis=1)
     image = image.reshape(height, width, 4)
-    if fine:
-        image = gaussian_filter(image, (_SOFT_PX, _SOFT_PX, 0), truncate=3.0)
+    if soft_px > 0:
+        image = gaussian_filter(image, (soft_px, soft_px, 0), truncate=3.0)
     weight = image[..., 3]
-    filled = weight[weight > 0.05]
-    white = max(float(np.quantile(filled, _BRIGHTEST)), 0.3) if filled.size else 1.0
+    filled = weight[weight > _FAINT]
+    white = max(float(np.quantile(filled, _BRIGHTEST)), 1e-3) if filled.size else 1.0
     shade = np.sqrt(np.clip(weight / white, 0.0, 1.0)) / np.maximum(weight, 1e-6)
     pixels: Pixels = np.clip(image[..., :3] * shade[..., None], 0, 255).astype(np.uint8)
     return pixels

@@ -186,18 +186,18 @@ def points(*xyz: tuple[float, float, float]) -> Cloud:
 def test_from_above_the_cloud_looks_like_the_picture() -> None:
     camera = Camera(azimuth_deg=0.0, elevation_deg=90.0, pixel_size_nm=10.0)
     np.testing.assert_allclose(rotation(camera), np.eye(3), atol=1e-6)
-    image = draw_cloud(points((105.0, 55.0, 300.0)), camera, (100, 80), fine=False)
+    image = draw_cloud(points((105.0, 55.0, 300.0)), camera, (100, 80), soft_px=0.0)
     row, column = np.argwhere(image.any(axis=-1))[0]
     assert (row, column) == (40 + 5, 50 + 10)
 
 
 def test_from_the_side_height_points_up() -> None:
     camera = Camera(azimuth_deg=0.0, elevation_deg=0.0, pixel_size_nm=10.0)
-    image = draw_cloud(points((5.0, 5.0, 205.0)), camera, (100, 80), fine=False)
+    image = draw_cloud(points((5.0, 5.0, 205.0)), camera, (100, 80), soft_px=0.0)
     row, _ = np.argwhere(image.any(axis=-1))[0]
     assert row < 40 - 18
     tall = replace(camera, z_stretch=1.5)
-    image = draw_cloud(points((5.0, 5.0, 205.0)), tall, (100, 80), fine=False)
+    image = draw_cloud(points((5.0, 5.0, 205.0)), tall, (100, 80), soft_px=0.0)
     assert np.argwhere(image.any(axis=-1))[0][0] < 40 - 28
 
 
@@ -218,4 +218,4 @@ def test_no_point_leaves_the_view_while_it_turns() -> None:
 
 def test_an_empty_cloud_is_black() -> None:
     empty = Cloud(np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8))
-    assert not draw_cloud(empty, Camera(), (20, 10), fine=True).any()
+    assert not draw_cloud(empty, Camera(), (20, 10), soft_px=1.0).any()

@@ -32,7 +32,7 @@ STATES = ("empty", "busy", "done", "failed")
 SIZES = {1: (1280, 800), 2: (1280, 720)}  # in points; the second has two pixels to each
 # Which button begins the page's job.
 STARTS = {
-    "calibration": "calibration-make-start",
+    "calibration": "calibration-make",
     "train": "train-start",
     "localize": "localize-start",
     "export": "export-start",

@@ -220,3 +220,6 @@ class Dialect(Protocol):
     ) -> tuple[Path, ...]:
         """Write the table and what belongs to it; return all files, ``path`` first."""
         ...
+
+    # A dialect may also have ``remarks(table, context) -> tuple[str, ...]``: see
+    # `decode_engine.io.dialects.registry.export_remarks`.

@@ -22,6 +22,7 @@ __all__ = [
     "Recognised",
     "dialect",
     "dialects",
+    "export_remarks",
     "read_table",
     "recognise",
     "recognise_all",
@@ -122,3 +123,14 @@ def write_table(
             hint=f"Choose one of {', '.join(d.name for d in dialects() if d.can_write)}.",
         )
     return chosen.write(path, table, context or ExportContext(), overwrite=overwrite)
+
+
+def export_remarks(
+    name: str, table: Localizations, context: ExportContext | None = None
+) -> tuple[str, ...]:
+    """Return what is to be said about an export: rows its program will drop, values made up.
+
+    A dialect that has something to say has a method ``remarks(table, context)``.
+    """
+    remarks = getattr(dialect(name), "remarks", None)
+    return () if remarks is None else tuple(remarks(table, context or ExportContext()))

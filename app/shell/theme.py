@@ -10,6 +10,8 @@ from PySide6.QtGui import QColor, QPalette
 from PySide6.QtWidgets import QApplication
 
 from app.models.steps import StepStatus
+from decode_engine.errors import InputError
+from decode_engine.io.resources import resource_path
 
 __all__ = ["DARK", "LIGHT", "Colors", "Theme", "is_dark", "palette_of", "status_color"]
 
@@ -72,6 +74,19 @@ QPushButton[primary="true"]:enabled {{ background: {accent}; color: {on_accent};
 QPushButton[primary="true"]:disabled {{ background: {alternate}; color: {disabled};
     border: 1px solid {line}; border-radius: 4px; padding: 5px 16px; }}
 QPushButton[primary="true"]:focus {{ border: 2px solid {text}; padding: 4px 15px; }}
+QCheckBox::indicator, QRadioButton::indicator {{ width: 14px; height: 14px;
+    border: 1px solid {muted}; background: {base}; }}
+QCheckBox::indicator {{ border-radius: 3px; }}
+QRadioButton::indicator {{ border-radius: 8px; }}
+QCheckBox::indicator:hover, QRadioButton::indicator:hover {{ border-color: {accent}; }}
+QCheckBox::indicator:checked {{ background: {accent}; border-color: {accent};
+    image: url("{check}"); }}
+QCheckBox::indicator:indeterminate {{ background: {muted}; }}
+QRadioButton::indicator:checked {{ border-color: {accent};
+    background: qradialgradient(cx: 0.5, cy: 0.5, radius: 0.5, fx: 0.5, fy: 0.5,
+        stop: 0 {accent}, stop: 0.55 {accent}, stop: 0.65 {base}, stop: 1 {base}); }}
+QCheckBox::indicator:disabled, QRadioButton::indicator:disabled {{ border-color: {line}; }}
+QCheckBox::indicator:checked:disabled {{ background: {line}; }}
 QToolTip {{ background: {base}; color: {text}; border: 1px solid {line}; padding: 4px; }}
 """
 
@@ -125,7 +140,13 @@ class Theme(QObject):
 def style_sheet(colors: Colors) -> str:
     """Return the style of headings, cards and the sidebar in these colours."""
     values = {name: getattr(colors, name) for name in Colors.__slots__}
-    return _STYLE.format(**values)
+    # Fusion draws the outlines of boxes almost black on a dark window: nobody would see them.
+    name = "check-dark.png" if colors is DARK else "check-light.png"
+    try:
+        check = resource_path("icons", name).as_posix()
+    except InputError:
+        check = ""
+    return _STYLE.format(check=check, **values)
 
 
 def palette_of(colors: Colors) -> QPalette:

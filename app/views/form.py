@@ -86,6 +86,7 @@ class ConfigForm(QWidget):
         if advanced:
             self._add_advanced(advanced, layout)
         layout.addStretch()
+        self._align()
         self._start_with_defaults()
 
     def set_value(self, value: Config) -> None:
@@ -165,6 +166,14 @@ class ConfigForm(QWidget):
         layout.addLayout(grid)
         layout.addWidget(mark)
         layout.addSpacing(8)
+
+    def _align(self) -> None:
+        """Let the editors of all groups begin at one line; advanced groups are on their own."""
+        groups = [group for group, _ in self._group_marks if not group.advanced]
+        labels = [self._rows[name].label for group in groups for name in group.fields]
+        width = max((label.sizeHint().width() for label in labels), default=0)
+        for label in labels:
+            label.setMinimumWidth(width)
 
     def _add_advanced(self, groups: Sequence[FieldGroup], layout: QVBoxLayout) -> None:
         button = named(QToolButton(), "form-advanced")

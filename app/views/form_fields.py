@@ -360,7 +360,7 @@ class FieldEditor(QWidget):
             if self.spec.length > 1:
                 line.setObjectName(f"field-{self.spec.name}-{i}")
                 line.setAccessibleName(f"{self.spec.label}, number {i + 1}")
-            line.setMinimumWidth(60)
+            line.setMinimumWidth(52)
             line.textEdited.connect(self.edited)
             line.editingFinished.connect(self.committed)
             self._lines.append(line)

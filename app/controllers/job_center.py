@@ -192,6 +192,9 @@ class JobCenter(QObject):
 
     def resume(self, job_id: str) -> None:
         """Let a paused job go on."""
+        if self.state(job_id).request == "pause":
+            # It may not have noticed the pause, and then will not tell of its end.
+            self._set(job_id, replace(self.state(job_id), request=""))
         self._runs.tell(job_id, lambda client: client.resume(job_id))
 
     def shutdown(self, policy: Literal["keep", "kill"] = "keep") -> None:

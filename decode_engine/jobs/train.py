@@ -1,4 +1,11 @@
-"""Train a network: calibration + camera -> simulation -> trained model bundle."""
+"""Train a network: calibration + camera -> simulation -> trained model bundle.
+
+The run folder ``<out>.training`` holds ``job.json`` (what was asked, from which files, with which
+versions, where), ``history.jsonl`` (all metrics) and ``sample.npz`` (frames of the last validation
+with truth and prediction, see `io.training_sample`; announced as a preview each time), which stay;
+checkpoints, from which ``spec.resume`` goes on after a kill or a cancel, until the training is
+finished; and after a cancel or a divergence ``best.decode``, the best model until then.
+"""
 
 from __future__ import annotations
 
@@ -51,19 +58,12 @@ _SAMPLE = "sample.npz"
 
 
 def training_folder(out: Path) -> Path:
-    """Return the run folder of a training; see `run`."""
+    """Return the run folder of a training; see the module."""
     return out.with_name(out.name + ".training")
 
 
 def run(spec: TrainSpec, context: JobContext) -> dict[str, Any]:
-    """Train a network and write its bundle to ``spec.out``.
-
-    The run folder ``<out>.training`` holds ``job.json`` (what was asked, from which files, with
-    which versions, where), ``history.jsonl`` (all metrics) and ``sample.npz`` (frames of the last
-    validation with truth and prediction, see `io.training_sample`; announced as a preview each
-    time), which stay; checkpoints, from which ``spec.resume`` goes on after a kill or a cancel,
-    until the training is finished; and after a cancel or a divergence ``best.decode``, the best
-    model until then.
+    """Train a network and write its bundle to ``spec.out``; see the module.
 
     A training that is asked to finish (`JobContext.finishing`) ends at its next step with its
     best model, as if its budget had been used up.
@@ -92,22 +92,13 @@ def run(spec: TrainSpec, context: JobContext) -> dict[str, Any]:
             if step == 0:
                 write_job_record(folder / _JOB, spec, inputs, parts.machine)
             _train(trainer, lambda: _bundle(spec, inputs, parts, trainer), recorded)
-        if trainer.progress.best_score is None:
-            context.log(
-                "The network finds no molecules yet; its latest state is kept. Train longer.",
-                "warning",
-            )
         bundle = _bundle(spec, inputs, parts, trainer)
         write_model(bundle, out, overwrite=spec.overwrite)
         context.artifact("model", str(out))
         remove_checkpoints(folder)
         (folder / _BEST).unlink(missing_ok=True)
-    return {
-        "model": str(out),
-        "model_id": bundle.model_id,
-        "ended_by": trainer.ended_by,
-        **summary(trainer.progress),
-    }
+    facts = {"model": str(out), "model_id": bundle.model_id, "ended_by": trainer.ended_by}
+    return {**facts, **summary(trainer.progress)}
 
 
 def _train(trainer: Trainer, bundle: Callable[[], ModelBundle], context: JobContext) -> None:
@@ -121,6 +112,9 @@ def _train(trainer: Trainer, bundle: Callable[[], ModelBundle], context: JobCont
             write_model(bundle(), best, overwrite=True)
             context.artifact("model", str(best))
         raise
+    if trainer.progress.best_score is None:
+        text = "The network finds no molecules yet; its latest state is kept. Train longer."
+        context.log(text, "warning")
 
 
 def _sample_writer(folder: Path, context: JobContext) -> Callable[[TrainingSample], None]:

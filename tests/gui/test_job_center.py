@@ -26,7 +26,12 @@ from decode_engine.contract.jobs import (
     SimulateSpec,
     TrainSpec,
 )
-from decode_engine.contract.messages import MetricEvent, PreviewEvent, ProgressEvent
+from decode_engine.contract.messages import (
+    MetricEvent,
+    PreviewEvent,
+    ProgressEvent,
+    ResumedEvent,
+)
 from decode_engine.io.training_sample import read_training_sample
 from tests.gui.engines import IMPATIENT, real_command, scripted_command
 from tests.training_samples import train_spec, write_inputs
@@ -261,6 +266,10 @@ def test_pause_resume_cancel_are_shown_and_recorded(
     b = bench("wait")
     run = b.localize()
     qtbot.waitUntil(lambda: b.center.state(run).done > 0, timeout=WAIT_MS)
+    b.center.pause(run)
+    b.center.resume(run)
+    assert b.center.state(run).request == ""  # it need not have noticed
+    qtbot.waitUntil(lambda: (run, ResumedEvent()) in b.events, timeout=WAIT_MS)
     b.center.pause(run)
     assert b.center.state(run).request == "pause"
     qtbot.waitUntil(lambda: b.center.state(run).phase == "paused", timeout=WAIT_MS)

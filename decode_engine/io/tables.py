@@ -4,9 +4,6 @@ The first line names the columns, e.g. ``frame,x_nm,y_nm,z_nm,photons,background
 written in fixed-point notation (positions to 0.001 nm), a missing number as ``NaN``; frames
 count from 0. Reading accepts any order of columns, further columns, a byte-order mark, Windows
 line ends, and semicolons or tabs instead of commas.
-
-Formatting a million rows with Python's own number formatting takes the better part of a
-minute; here digits are computed for whole columns at once.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ import difflib
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +21,7 @@ from decode_engine.domain.localizations import Emitters, Localizations
 from decode_engine.domain.table import ColumnTable
 from decode_engine.errors import LocalizationsError
 from decode_engine.io.atomic import atomic_path
+from decode_engine.io.fixed_point import text_blocks
 from decode_engine.io.localizations import read_localizations
 
 __all__ = [
@@ -42,9 +40,6 @@ Table = TypeVar("Table", bound=ColumnTable)
 
 EMITTER_COLUMNS = ("frame", "x_nm", "y_nm", "z_nm", "photons", "background")
 _DECIMALS = {"nm": 3, "photon": 3, "frame": 0, "": 6}
-_BLOCK_ROWS = 1 << 16
-_PAD = 0  # byte that is removed after all columns of a block are laid side by side
-_LARGEST_SCALED = 2.0**53  # above, fixed-point digits would be invented
 
 
 def write_emitters_csv(path: Path, emitters: Emitters, *, overwrite: bool = False) -> None:
@@ -248,97 +243,7 @@ def _missing_column(path: Path, name: str, header: list[str]) -> LocalizationsEr
     )
 
 
-def _write_rows(file: Any, table: ColumnTable, columns: dict[str, NDArray[Any]]) -> None:
+def _write_rows(file: IO[bytes], table: ColumnTable, columns: dict[str, NDArray[Any]]) -> None:
     decimals = {spec.name: _DECIMALS[spec.unit] for spec in table.specs()}
-    names = list(columns)
-    for start in range(0, len(table), _BLOCK_ROWS):
-        pieces: list[NDArray[np.uint8]] = []
-        for name in names:
-            values = columns[name][start : start + _BLOCK_ROWS]
-            pieces.append(_digits(values, decimals[name]))
-            end = b"\n" if name == names[-1] else b","
-            pieces.append(np.full((values.size, 1), end[0], np.uint8))
-        block = np.concatenate(pieces, axis=1)
-        file.write(block[block != _PAD].tobytes())
-
-
-def _digits(values: NDArray[Any], decimals: int) -> NDArray[np.uint8]:
-    """Return each number's text as a row of bytes, padded on the left with `_PAD`.
-
-    Parameters
-    ----------
-    values : (N,) array
-    decimals : int
-        Digits behind the point; ignored for integers.
-
-    Returns
-    -------
-    (N, W) uint8
-        W is what the longest number needs.
-    """
-    if values.dtype.kind in "iu":
-        return _fixed_point(values.astype(np.int64), 0, values < 0)
-    scaled = values.astype(np.float64) * 10.0**decimals
-    finite = np.isfinite(scaled)
-    if bool(np.any(np.abs(scaled[finite]) >= _LARGEST_SCALED)):
-        return _formatted(values)
-    whole = np.rint(np.where(finite, scaled, 0.0)).astype(np.int64)
-    text = _fixed_point(whole, decimals, whole < 0)
-    if not finite.all():
-        text = _with_words(text, values, finite)
-    return text
-
-
-def _fixed_point(
-    scaled: NDArray[np.int64], decimals: int, negative: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
-    rest = np.abs(scaled)
-    largest = int(rest.max()) if rest.size else 0
-    n_digits = max(len(str(largest)), decimals + 1)
-    width = 1 + n_digits + (1 if decimals else 0)
-    text = np.full((rest.size, width), _PAD, np.uint8)
-    # 32-bit division is several times faster, and most columns fit
-    rest = rest.astype(np.uint32) if largest < 2**32 else rest.astype(np.uint64)
-    ten = rest.dtype.type(10)
-    first = np.full(rest.size, width, np.int64)
-    position = width - 1
-    for digit in range(n_digits):
-        if decimals and digit == decimals:
-            text[:, position] = ord(".")
-            position -= 1
-        shown = (rest > 0) | (digit <= decimals)
-        quotient = rest // ten
-        text[:, position] = np.where(shown, rest - quotient * ten + ord("0"), _PAD)
-        first[shown] = position
-        rest = quotient
-        position -= 1
-    rows = np.flatnonzero(negative)
-    text[rows, first[rows] - 1] = ord("-")
-    return text
-
-
-def _with_words(
-    text: NDArray[np.uint8], values: NDArray[Any], finite: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
-    """Replace the rows of numbers that are not finite."""
-    if text.shape[1] < 4:
-        pad = np.full((text.shape[0], 4 - text.shape[1]), _PAD, np.uint8)
-        text = np.concatenate([pad, text], axis=1)
-    for word, mask in (
-        (b"NaN", np.isnan(values)),
-        (b"Inf", values == np.inf),
-        (b"-Inf", values == -np.inf),
-    ):
-        rows = np.flatnonzero(mask & ~finite)
-        if rows.size:
-            text[rows] = _PAD
-            text[rows, -len(word) :] = np.frombuffer(word, np.uint8)
-    return text
-
-
-def _formatted(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the text of columns with numbers too large for fixed-point digits."""
-    words = [repr(float(v)).replace("nan", "NaN").replace("inf", "Inf").encode() for v in values]
-    width = max(map(len, words))
-    joined = b"".join(word.rjust(width, bytes([_PAD])) for word in words)
-    return np.frombuffer(joined, np.uint8).reshape(len(words), width)
+    for block in text_blocks(columns, decimals):
+        file.write(block)

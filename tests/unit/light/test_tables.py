@@ -72,7 +72,7 @@ def test_special_numbers(tmp_path: Path) -> None:
     write_localizations_csv(tmp_path / "t.csv", table)
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert lines[0] == "frame,x_nm,y_nm,z_nm,photons,background,flags,track_id"
-    assert lines[2] == "1,-0.5,0.000,NaN,1.000,Inf,1,0"  # x holds a number too large for digits
+    assert lines[2] == "1,-0.500,0.000,NaN,1.000,Inf,1,0"
     assert lines[3].endswith(",-Inf,4294967295,5")
     assert lines[4].endswith(",NaN,4,-2147483648")
     found = read_localizations_csv(tmp_path / "t.csv")

@@ -138,7 +138,8 @@ class FramePair(QWidget):
             self._kind.setItemData(index, tip, Qt.ItemDataRole.ToolTipRole)
         self._kind.setToolTip("Training draws from the whole ranges; look at their ends, too.")
         self._kind.activated.connect(lambda _i: self.kind_chosen.emit(self._kind.currentData()))
-        self._another = named(QPushButton("&Another sample"), "simulation-another")
+        self._another = named(QPushButton("&Another"), "simulation-another")
+        self._another.setAccessibleName("Another sample")
         self._another.setToolTip("Simulate other frames with the same settings.")
         self._another.clicked.connect(self.another_requested)
         for part in (self._busy, self._kind, self._another):

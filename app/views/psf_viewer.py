@@ -26,9 +26,9 @@ from app.views.naming import named
 __all__ = ["PsfViewer"]
 
 _VIEWS = (
-    ("xy", "Across: x and y", "The molecule as the camera sees it at the chosen height."),
-    ("xz", "From the side: x and height", "Cut through the centre; the line is the height shown."),
-    ("yz", "From the side: y and height", "Cut through the centre; the line is the height shown."),
+    ("xy", "Across (x, y)", "The molecule as the camera sees it at the chosen height."),
+    ("xz", "Side (x, height)", "Cut through the centre; the line is the height shown."),
+    ("yz", "Side (y, height)", "Cut through the centre; the line is the height shown."),
 )
 _TALLEST = 6.0  # bounds above this many medians are not drawn
 _SCALES = {

@@ -127,7 +127,7 @@ class SimulationPage(Page):
         is_3d = high > low
         for field, value in (("z_min_nm", low), ("z_max_nm", high)):
             self.form.set_field_visible(field, is_3d)
-            text = "automatic" if z_range_nm is None else f"automatic ({value:g})"
+            text = "automatic" if z_range_nm is None else f"auto ({value:g})"
             self.form.set_automatic_text(field, text)
         self.form.set_field_visible("z_scale_jitter", is_3d)
 
@@ -268,8 +268,9 @@ class SimulationPage(Page):
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         row = QHBoxLayout()
-        row.addWidget(area, 1)
-        row.addLayout(right, 1)
+        area.setMinimumWidth(260)
+        row.addWidget(area, 3)
+        row.addLayout(right, 2)
         return row
 
 

@@ -181,8 +181,11 @@ class SimulationController(PageController):
         self.page.show_histograms({}, with_simulated=False)
         self.page.show_histograms(drawn, with_simulated=False)
         self._simulate()
+        if self._suggest_soon:
+            self._suggest()
 
     def _on_own_failed(self, problem: Problem) -> None:
+        self._stop_suggesting()
         self.page.show_problem(problem)
         self.page.show_missing("Your frames cannot be compared.", None)
 

@@ -25,7 +25,6 @@ from pytestqt.qtbot import QtBot
 
 from app.controllers.calibration import CalibrationController
 from app.controllers.page_controller import AppContext
-from app.models.project import CalibrationChoice
 from decode_engine.contract.configs import CalibrateConfig, CameraConfig
 from decode_engine.contract.jobs import CalibrateSpec, PsfPreviewSpec
 from decode_engine.domain.calibration import Calibration, SplinePsf
@@ -33,6 +32,7 @@ from decode_engine.io.calibrations import read_calibration, write_calibration
 from decode_engine.io.resources import resource_path
 from tests.gui.inline_jobs import InlineJobs
 from tests.psf_samples import astigmatic_spline
+from tests.unit.light.test_calibration_files import uipsf_file
 
 W = TypeVar("W", bound=QWidget)
 CAMERA = CameraConfig(kind="scmos", pixel_size_x_nm=100.0)
@@ -348,25 +348,28 @@ def test_a_copy_is_saved_for_other_programs(
     np.testing.assert_allclose(again.coefficients, astigmatic_spline().coefficients, atol=1e-6)
 
 
-def test_several_psfs_of_a_file_can_be_chosen(
-    qtbot: QtBot, controller: CalibrationController
+def test_each_channel_of_a_uipsf_file_can_be_chosen(
+    qtbot: QtBot, controller: CalibrationController, tmp_path: Path
 ) -> None:
-    from decode_engine.io.calibrations import CalibrationEntry
-
-    entries = [
-        CalibrationEntry(
-            region=r, channel=c, model="spline", shape=(9, 9, 9), dz_nm=10, z_range_nm=None
-        )
-        for r in (0, 1)
-        for c in (0, 1)
-    ]
-    controller.context.session.update(
-        "Load", calibration=CalibrationChoice(mode="file", path="two.h5")
-    )
-    controller.page.file_way.show_file("two.h5", entries, 0, 0)
+    narrow, wide = (np.exp(-((np.arange(15) - 7) ** 2) / (2 * s**2)) for s in (1.2, 2.5))
+    flat = np.ones(9)
+    path = tmp_path / "psfmodel.h5"
+    sizes = {"pixelsize_x": 0.1, "pixelsize_y": 0.1, "pixelsize_z": 0.05}
+    stack = [[flat, c / c.sum(), c / c.sum()] for c in (narrow, wide)]
+    uipsf_file(path, stack, {"channeltype": "multi", **sizes})  # type: ignore[arg-type]
+    load(qtbot, controller, path)
     box = find(controller, QComboBox, "calibration-channel")
     assert box.isVisible()
+    assert not find(controller, QComboBox, "calibration-region").isVisible()
+    assert "uiPSF" in " ".join(label.text() for label in controller.page.findChildren(QLabel))
+    before = np.nanmedian(controller.page.viewer.chart.curve("x")[1])
     box.setFocus()
     qtbot.keyClick(box, Qt.Key.Key_Down)
     choice = controller.context.session.settings.calibration
-    assert (choice.region, choice.channel) == (0, 1)
+    assert choice.channel == 1
+    # The wider PSF of the other channel locates molecules less precisely.
+    qtbot.waitUntil(
+        lambda: np.nanmedian(controller.page.viewer.chart.curve("x")[1]) > 1.5 * before,
+        timeout=10_000,
+    )
+    assert box.currentData() == 1

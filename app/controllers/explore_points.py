@@ -154,7 +154,7 @@ def cloud_of(opened: OpenTable, rows: NDArray[np.int64], style: Style) -> Cloud:
         low[2], high[2] = np.percentile(xyz[:, 2], [0.5, 99.5])
         xyz = np.clip(xyz, low, high) - 0.5 * (low + high)
     if not style.column:
-        return Cloud(xyz, np.broadcast_to(_PLAIN, (rows.size, 3)))
+        return Cloud(xyz, np.tile(_PLAIN, (rows.size, 1)))
     values = table.columns()[style.column][rows].astype(np.float32)
     span = max(style.z_max_nm - style.z_min_nm, 1e-6)
     place = np.nan_to_num((values - style.z_min_nm) * (255.0 / span), nan=0.0)

@@ -22,6 +22,7 @@ from app.models.explore_filters import FilterField, MaskCache, present_fields
 from app.models.explore_look import ColorBy, available_sources
 from app.models.explore_view import Bounds, Placement, PointNm, ViewTransform
 from app.models.problem import Problem
+from app.models.projection import Camera, Cloud, draw_cloud
 from decode_engine.analysis.point_store import PointStore, Rendered, Style, View, suggest_gain, tone
 from decode_engine.contract.configs import FilterConfig
 from decode_engine.domain.localizations import Localizations
@@ -378,3 +379,5 @@ def warm_up(check: Callable[[], None]) -> None:
                 check()
                 tone(store.render(view, style, exact=exact), 1.0)
     store.rows_in((0.0, 0.0, 100.0, 100.0))
+    cloud = Cloud(np.zeros((1, 3), np.float32), np.zeros((1, 3), np.uint8))
+    draw_cloud(cloud, Camera(), (8, 8), soft_px=1.0)

@@ -8,7 +8,8 @@ from typing import NamedTuple, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+
+from decode_engine.analysis.cloud_kernels import add_points, tone_points
 
 __all__ = ["Camera", "Cloud", "box_edges", "draw_cloud", "rotation"]
 
@@ -16,7 +17,8 @@ Points: TypeAlias = NDArray[np.float32]
 Pixels: TypeAlias = NDArray[np.uint8]
 
 _BRIGHTEST = 0.985  # quantile of the filled pixels
-_FAINT = 0.02  # of a point: below is the tail of its softness
+_FAINT = 0.1  # of a point: below is the tail of its softness
+_SAMPLED = 2  # every so many pixels tell the brightness
 
 
 class Cloud(NamedTuple):
@@ -103,26 +105,13 @@ def draw_cloud(
     """
     width, height = size_px
     matrix = rotation(camera)[:2] / np.float32(camera.pixel_size_nm)
-    xyz, rgb = cloud.xyz_nm[:most], cloud.rgb[:most]
-    place = xyz @ matrix.T
-    column = np.floor(place[:, 0] + np.float32(0.5 * width)).astype(np.int32)
-    row = np.floor(place[:, 1] + np.float32(0.5 * height)).astype(np.int32)
-    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-    flat = row[inside] * width + column[inside]
-    colors = rgb[inside]
-    sums = np.stack(
-        [np.bincount(flat, colors[:, channel], width * height) for channel in range(3)], axis=-1
-    )
-    count = np.bincount(flat, minlength=width * height).astype(np.float32)
-    image = np.concatenate([sums.astype(np.float32), count[:, None]], axis=1)
-    image = image.reshape(height, width, 4)
-    if soft_px > 0:
-        image = gaussian_filter(image, (soft_px, soft_px, 0), truncate=3.0)
-    weight = image[..., 3]
-    filled = weight[weight > _FAINT]
+    sums = np.zeros((height, width, 4), np.float32)
+    add_points(cloud.xyz_nm[:most], cloud.rgb[:most], matrix, soft_px, sums)
+    some = sums[::_SAMPLED, ::_SAMPLED, 0]
+    filled = some[some > _FAINT]
     white = max(float(np.quantile(filled, _BRIGHTEST)), 1e-3) if filled.size else 1.0
-    shade = np.sqrt(np.clip(weight / white, 0.0, 1.0)) / np.maximum(weight, 1e-6)
-    pixels: Pixels = np.clip(image[..., :3] * shade[..., None], 0, 255).astype(np.uint8)
+    pixels: Pixels = np.empty((height, width, 3), np.uint8)
+    tone_points(sums, white, pixels)
     return pixels
 
 

@@ -49,7 +49,7 @@ class PointView(QWidget):
     """Points in space with a bar of buttons."""
 
     camera_changed = Signal(object, bool)  # Camera, whether it rests (draw finely)
-    shown_changed = Signal(bool)
+    frame_shown = Signal()  # another picture of the points was painted
 
     def __init__(self, *, gl: bool, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -120,6 +120,7 @@ class PointView(QWidget):
     def set_image(self, rgb: Pixels) -> None:
         """Show the picture that was drawn for the camera."""
         self.plain.set_image(rgb)
+        self.frame_shown.emit()
 
     def reset(self) -> None:
         """Turn and zoom back to the start."""
@@ -180,6 +181,7 @@ class PointView(QWidget):
     def _turn(self) -> None:
         if self._gl is not None:
             self._gl.turn(_SPIN_DEG)
+            self.frame_shown.emit()
         else:
             self.plain.turn(_SPIN_DEG, 0.0)
 

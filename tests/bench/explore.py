@@ -23,7 +23,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from PySide6.QtWidgets import QPushButton, QTabWidget
 
+from app.controllers.explore import ExploreController
 from decode_engine.domain.localizations import Localizations
 from decode_engine.io.localizations import LocalizationMetadata, write_localizations
 
@@ -85,7 +87,6 @@ def measure(path: Path, back_end: str) -> dict[str, object]:
     QCoreApplication.setAttribute(Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
     application = QApplication([])
     from app.controllers.background import Background
-    from app.controllers.explore import ExploreController
     from app.controllers.job_center import JobCenter
     from app.controllers.page_controller import AppContext
     from app.controllers.session import ProjectSession
@@ -177,6 +178,7 @@ def measure(path: Path, back_end: str) -> dict[str, object]:
             **latency(np.array(late)),
         }
         spin(idle)
+    result["3D"] = spin_points(controller, spin, idle, late)
     result["peak_rss_gb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
     controller.close()
     context.session.close()
@@ -184,6 +186,31 @@ def measure(path: Path, back_end: str) -> dict[str, object]:
     page.close()
     shutil.rmtree(folder, ignore_errors=True)
     return result
+
+
+def spin_points(
+    controller: ExploreController,
+    spin: Callable[..., float],
+    idle: Callable[[], bool],
+    late: list[float],
+) -> dict[str, float]:
+    """Let the points of the whole field turn; count the pictures that were painted."""
+    page = controller.page
+    page.canvas.fit()
+    spin(idle)
+    page.findChild(QTabWidget, "explore-views").setCurrentIndex(1)
+    spin(idle)
+    painted: list[object] = []
+    page.points.frame_shown.connect(lambda: painted.append(None))
+    late.clear()
+    begun = time.perf_counter()
+    page.findChild(QPushButton, "explore-3d-spin").setChecked(True)
+    spin(lambda: time.perf_counter() - begun > DRAG_S)
+    fresh = len(painted) / (time.perf_counter() - begun)
+    found = {"fresh_per_s": round(fresh, 1), **latency(np.array(late))}
+    page.findChild(QPushButton, "explore-3d-spin").setChecked(False)
+    spin(idle)
+    return found
 
 
 def latency(late_ms: np.ndarray) -> dict[str, float]:

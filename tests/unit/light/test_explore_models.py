@@ -216,6 +216,21 @@ def test_no_point_leaves_the_view_while_it_turns() -> None:
     assert edges.shape == (12, 2, 2)
 
 
+def test_soft_points_keep_their_place_and_colour() -> None:
+    cloud = Cloud(
+        np.array([[-205.0, 5.0, 0.0], [105.0, 55.0, 0.0]], np.float32),
+        np.array([[250, 0, 0], [0, 0, 250]], np.uint8),
+    )
+    camera = Camera(azimuth_deg=0.0, elevation_deg=90.0, pixel_size_nm=10.0)
+    image = draw_cloud(cloud, camera, (100, 80), soft_px=1.5).astype(float)
+    for channel, (row, column) in ((0, (40, 29)), (2, (45, 60))):
+        weight = image[..., channel]
+        rows, columns = np.indices(weight.shape)
+        assert (rows * weight).sum() / weight.sum() == pytest.approx(row, abs=0.2)
+        assert (columns * weight).sum() / weight.sum() == pytest.approx(column, abs=0.2)
+    assert not image[..., 1].any()
+
+
 def test_an_empty_cloud_is_black() -> None:
     empty = Cloud(np.empty((0, 3), np.float32), np.empty((0, 3), np.uint8))
     assert not draw_cloud(empty, Camera(), (20, 10), soft_px=1.0).any()

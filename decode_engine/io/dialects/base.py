@@ -120,11 +120,16 @@ class ImportedTable:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportContext:
-    """What a writer may say about the table besides its rows."""
+    """What a writer may say about the table besides its rows.
+
+    ``calibration_path`` names the bead calibration behind the model, where it is known: SMAP's
+    DECODE plug-in looks there when it prepares a training.
+    """
 
     metadata: LocalizationMetadata | None = None
     geometry: Geometry = field(default_factory=Geometry)
     camera: CameraConfig | None = None
+    calibration_path: str = ""
     versions: Mapping[str, str] = field(default_factory=software_versions)
 
     @classmethod

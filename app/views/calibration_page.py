@@ -60,7 +60,7 @@ class CalibrationPage(Page):
         self._stack = QStackedWidget()
         for part in (self.file_way, self.beads_way, self.flat_way):
             self._stack.addWidget(_scrolled(part))
-        self._stack.setFixedWidth(360)
+        self._stack.setFixedWidth(390)
         self.viewer = PsfViewer()
         self.verdicts = VerdictList("calibration-verdicts")
         row = QHBoxLayout()

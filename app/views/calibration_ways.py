@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -176,11 +177,26 @@ class BeadsWay(QWidget):
             "TIFF a stack. Ten or more beads, well apart."
         )
         text.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(text)
+        self._add_stack_list(layout)
+        self.form = ConfigForm(CalibrateConfig, groups=_BEAD_GROUPS, labels=BEAD_LABELS)
+        layout.addWidget(named(self.form, "calibration-beads-form"))
+        self._add_actions(layout)
+        layout.addStretch()
+        self._list.itemSelectionChanged.connect(self._allow_remove)
+        self.set_stacks(())
+
+    def _add_stack_list(self, layout: QVBoxLayout) -> None:
         self._list = named(QListWidget(), "calibration-stacks")
         self._list.setAccessibleName("Bead stacks")
         self._list.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self._list.setToolTip("Bead stacks; drop TIFF files here. Delete removes the selected.")
         self._list.setMaximumHeight(96)
+        delete = QShortcut(QKeySequence(QKeySequence.StandardKey.Delete), self._list)
+        delete.setContext(Qt.ShortcutContext.WidgetShortcut)
+        delete.activated.connect(self._remove_selected)
         self._add = named(QPushButton("Add stacks …"), "calibration-add-stacks")
         self._remove = named(QPushButton("Remove"), "calibration-remove-stacks")
         self._add.setToolTip("Add TIFF files, each with one bead stack.")
@@ -191,8 +207,10 @@ class BeadsWay(QWidget):
         buttons.addWidget(self._add)
         buttons.addWidget(self._remove)
         buttons.addStretch()
-        self.form = ConfigForm(CalibrateConfig, groups=_BEAD_GROUPS, labels=BEAD_LABELS)
-        named(self.form, "calibration-beads-form")
+        layout.addWidget(self._list)
+        layout.addLayout(buttons)
+
+    def _add_actions(self, layout: QVBoxLayout) -> None:
         self._make = named(QPushButton("Make the calibration"), "calibration-make")
         self._make.setDefault(True)
         self._make.clicked.connect(self.make_requested)
@@ -204,17 +222,8 @@ class BeadsWay(QWidget):
         self._why.setWordWrap(True)
         self.job = JobPanel()
         self.job.hide()
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(text)
-        layout.addWidget(self._list)
-        layout.addLayout(buttons)
-        layout.addWidget(self.form)
         for part in (self._make, self._why, self.job, self._command):
             layout.addWidget(part)
-        layout.addStretch()
-        self._list.itemSelectionChanged.connect(self._allow_remove)
-        self.set_stacks(())
 
     @property
     def stacks(self) -> tuple[str, ...]:
@@ -251,6 +260,7 @@ class BeadsWay(QWidget):
         if empty and size_nm != self._proposed:
             self._proposed = size_nm
             editor.set_value(size_nm)
+            editor.edited.emit()  # so that the form judges it
 
     def _allow_remove(self) -> None:
         self._remove.setEnabled(bool(self._list.selectedItems()))
@@ -274,6 +284,21 @@ class FlatWay(QWidget):
             "10 to 30 % wider. Heights are not measured."
         )
         text.setWordWrap(True)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(text)
+        self._make_numbers()
+        layout.addLayout(self._number_grid())
+        layout.addWidget(self._use)
+        layout.addWidget(self._state)
+        layout.addStretch()
+        self._derive.clicked.connect(
+            lambda: self.optics_changed.emit(self._na.value(), self._wavelength.value())
+        )
+        self._use.clicked.connect(lambda: self.use_requested.emit(self._sigma.value()))
+        self.show_use(None)
+
+    def _make_numbers(self) -> None:
         self._na = _spin("calibration-na", (0.1, 1.7), 2, "", 1.49)
         self._na.setToolTip("Numerical aperture, printed on the objective; usually 1.2 to 1.5.")
         self._wavelength = _spin("calibration-wavelength", (300, 1100), 0, " nm", 670)
@@ -292,6 +317,8 @@ class FlatWay(QWidget):
         self._use.setToolTip("Use a Gaussian PSF of this width for simulation and training.")
         self._state = named(QLabel(), "calibration-2d-state")
         self._state.setWordWrap(True)
+
+    def _number_grid(self) -> QGridLayout:
         grid = QGridLayout()
         rows = (
             ("&Numerical aperture", self._na),
@@ -305,18 +332,7 @@ class FlatWay(QWidget):
             grid.addWidget(label, row + (row == 2), 0)
             grid.addWidget(box, row + (row == 2), 1)
         grid.addWidget(self._derive, 2, 1)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(text)
-        layout.addLayout(grid)
-        layout.addWidget(self._use)
-        layout.addWidget(self._state)
-        layout.addStretch()
-        self._derive.clicked.connect(
-            lambda: self.optics_changed.emit(self._na.value(), self._wavelength.value())
-        )
-        self._use.clicked.connect(lambda: self.use_requested.emit(self._sigma.value()))
-        self.show_use(None)
+        return grid
 
     def set_sigma(self, sigma_nm: float) -> None:
         """Show a width."""

@@ -69,7 +69,6 @@ def run(spec: PsfPreviewSpec, context: JobContext) -> dict[str, Any]:
         pixel_size_x_nm=size.x_nm if size else None,
         pixel_size_y_nm=size.y_nm if size else None,
     )
-    # What the widths in nm were divided by: an image has no other pixel size than its movie.
     shown = _shown_pixel_size(calibration, size)
     if psf.support_px > _LARGEST_WINDOW_PX:
         warnings.append(

@@ -266,6 +266,8 @@ def test_the_cameras_pixel_size_is_proposed_and_the_command_copied(
     controller.open_paths([tmp_path / "a b.tif"])
     form = controller.page.beads_way.form
     assert form.editor("pixel_size_x_nm").value() == 100.0
+    assert not find(controller, QWidget, "message-pixel_size_x_nm").isVisible()
+    assert find(controller, QWidget, "message-dz_nm").isVisible()
     assert not find(controller, QAbstractButton, "calibration-command").isEnabled()
     editor = form.editor("dz_nm").main
     editor.setFocus()
@@ -297,6 +299,10 @@ def test_stacks_are_removed_from_the_list(
     stacks.setCurrentRow(0)
     click(qtbot, controller, "calibration-remove-stacks")
     assert controller.context.session.settings.beads.stacks == (str(tmp_path / "b.tif"),)
+    stacks.setFocus()
+    stacks.setCurrentRow(0)
+    qtbot.keyClick(stacks, Qt.Key.Key_Delete)
+    assert controller.context.session.settings.beads.stacks == ()
 
 
 def test_beads_that_cannot_be_used_are_a_card(

@@ -100,6 +100,7 @@ class ExploreController(PageController):
 
     def _connect(self) -> None:
         page = self.page
+        self.context.session.project_opened.connect(self._leave_project)
         self.context.session.project_changed.connect(self._refresh)
         self._progress.connect(lambda f: page.show_loading(Path(self._loading).name, f))
         self.loop.drawn.connect(self._show_picture)
@@ -183,6 +184,13 @@ class ExploreController(PageController):
             return
         if not self._commit.isActive():
             self._follow_settings()
+
+    def _leave_project(self) -> None:
+        """Keep choices made for another project out of the one that was just opened."""
+        self._commit.stop()
+        self._memory.stop()
+        self._look_changed = False
+        self._drop_table()
 
     def _follow_settings(self) -> None:
         """Take over what undo, redo or another page changed."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import NamedTuple, Self, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +21,34 @@ _FAINT = 0.1  # of a point: below is the tail of its softness
 _SAMPLED = 2  # every so many pixels tell the brightness
 
 
-class Cloud(NamedTuple):
-    """Points around their middle: (N, 3) x, y, z in nm, and (N, 3) uint8 colours."""
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """Points around their middle, in random order.
+
+    Attributes
+    ----------
+    xyz_nm : (N, 3) float32, nm
+        Positions.
+    rgb : (N, 3) uint8
+        Colours.
+    reach_nm : (3,) float32, nm
+        How far they reach from the middle along x, y and z.
+    """
 
     xyz_nm: Points
     rgb: Pixels
+    reach_nm: Points = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Computed once: the frame is painted many times a second.
+        empty = not len(self.xyz_nm)
+        reach = np.ones(3, np.float32) if empty else np.abs(self.xyz_nm).max(axis=0)
+        object.__setattr__(self, "reach_nm", reach)
 
     @property
     def radius_nm(self) -> float:
         """Return how far the points reach from the middle, nm."""
-        if not len(self.xyz_nm):
-            return 1.0
-        return max(1.0, float(np.linalg.norm(np.abs(self.xyz_nm).max(axis=0))))
+        return max(1.0, float(np.linalg.norm(self.reach_nm)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +133,9 @@ def draw_cloud(
 
 def box_edges(cloud: Cloud, camera: Camera) -> NDArray[np.float32]:
     """Return (12, 2, 2): the edges of the box around the points, in px from the middle."""
-    reach = np.abs(cloud.xyz_nm).max(axis=0) if len(cloud.xyz_nm) else np.ones(3, np.float32)
-    corners = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * reach
+    corners = (
+        np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]) * cloud.reach_nm
+    )
     flat = (corners.astype(np.float32) @ rotation(camera)[:2].T) / camera.pixel_size_nm
     pairs = [(a, a | bit) for bit in (4, 2, 1) for a in range(8) if not a & bit]
     return np.asarray([[flat[a], flat[b]] for a, b in pairs], np.float32)

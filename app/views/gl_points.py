@@ -64,7 +64,7 @@ class GlPoints(QWidget):
             places, face_color=colors, edge_width=0.0, size=_POINT_PX, symbol="disc"
         )
         self._markers.set_gl_state("additive", depth_test=False)
-        self._box.set_data(pos=_box_lines(places))
+        self._box.set_data(pos=_box_lines(cloud.reach_nm))
         self._radius = cloud.radius_nm
         self.set_stretch(self._stretch)
         self.reset()
@@ -121,9 +121,8 @@ class _ScaleLayer(QWidget):
         painter.end()
 
 
-def _box_lines(places: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (24, 3): both ends of the twelve edges of the box around points."""
-    reach = np.abs(places).max(axis=0) if len(places) else np.ones(3, np.float32)
+def _box_lines(reach: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (24, 3): both ends of the twelve edges of the box that reaches so far."""
     signs = [[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
     corners = np.asarray(signs, np.float32) * reach
     pairs = [(a, a | bit) for bit in (4, 2, 1) for a in range(8) if not a & bit]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from PySide6.QtCore import QPoint, Qt
-from PySide6.QtGui import QGuiApplication, QImage
-from PySide6.QtWidgets import QComboBox, QLabel, QPushButton, QWidget
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QGuiApplication, QImage, QWheelEvent
+from PySide6.QtWidgets import QApplication, QComboBox, QLabel, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
 
 from app.controllers.explore import ExploreController
@@ -198,6 +198,38 @@ def test_leaving_the_page_saves_a_cut_that_just_moved(opened: ExploreController)
     opened.page.filters.chart("photons").cuts_changed.emit(1000.0, math.inf)
     opened.deactivate()
     assert opened.context.session.settings.filters.ranges
+
+
+def test_choices_do_not_leak_into_another_project(
+    opened: ExploreController, tmp_path: Path, qtbot: QtBot
+) -> None:
+    session = opened.context.session
+    opened.page.filters.chart("photons").cuts_changed.emit(1000.0, math.inf)
+    opened.page.canvas.zoom_by(2.0)
+    assert session.new(tmp_path / "other") is None
+    settle(qtbot, opened)
+    assert not opened.page.is_ready
+    assert not opened._commit.isActive()
+    assert not opened._memory.isActive()
+    assert not session.settings.filters.ranges
+    assert session.recall("explore-view") is None
+
+
+def test_the_wheel_scrolls_past_what_is_not_chosen(opened: ExploreController, qtbot: QtBot) -> None:
+    combo = child(opened.page, QComboBox, "color-by")
+    opened.page.canvas.setFocus()
+    event = QWheelEvent(
+        QPointF(5, 5),
+        QPointF(combo.mapToGlobal(QPoint(5, 5))),
+        QPoint(),
+        QPoint(0, -120),
+        Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier,
+        Qt.ScrollPhase.NoScrollPhase,
+        False,
+    )
+    QApplication.sendEvent(combo, event)
+    assert combo.currentData() == "z"
 
 
 def test_another_pages_filters_are_followed(opened: ExploreController, qtbot: QtBot) -> None:

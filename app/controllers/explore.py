@@ -315,7 +315,7 @@ class ExploreController(PageController):
         picture = self._picture
         if picture is not None:
             size = format_length(picture.placement.pixel_size_nm)
-            self.page.set_state(f"{picture.n_drawn:,} in view · pixels of {size}")
+            self.page.set_state(f"{picture.n_drawn:,} in view, {size} per pixel")
         if self._copy_waits:
             self._copy()
 
@@ -409,14 +409,13 @@ class ExploreController(PageController):
         if point is None or picture is None:
             self.page.set_hover("")
             return
-        words = f"x {point.x:,.1f} nm   y {point.y:,.1f} nm"
+        words = f"x {point.x:,.0f} nm   y {point.y:,.0f} nm"
         count = picture.count_around(point, _HOVER_NM)
         if count is not None:
-            side = 2 * _HOVER_NM
-            density = count / (side / 1000.0) ** 2
+            density = count / (2 * _HOVER_NM / 1000.0) ** 2
             words += (
-                f"   {format_number(density)} per µm²"
-                f" (about {format_number(round(count, 1))} in {side:.0f} × {side:.0f} nm)"
+                f"   {format_number(round(density, 1))} per µm², "
+                f"about {format_number(round(count, 1))} in 0.1 × 0.1 µm"
             )
         self.page.set_hover(words)
 

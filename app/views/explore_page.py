@@ -292,6 +292,7 @@ class ExplorePage(Page):
 
     def _status_line(self) -> QHBoxLayout:
         self._hover = named(QLabel(), "explore-hover")
+        self._hover.setToolTip("Where the mouse is, and how many localizations lie around it.")
         self._hover.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._state = named(QLabel(), "explore-state")
         row = QHBoxLayout()

@@ -22,7 +22,6 @@ from decode_engine.domain.table import ColumnTable
 from decode_engine.errors import LocalizationsError
 from decode_engine.io.atomic import atomic_path
 from decode_engine.io.fixed_point import text_blocks
-from decode_engine.io.localizations import read_localizations
 
 __all__ = [
     "EMITTER_COLUMNS",
@@ -84,15 +83,14 @@ def read_localizations_csv(path: Path) -> Localizations:
 
 
 def read_any_localizations(path: Path) -> Localizations:
-    """Read localizations from our HDF5 file (finished or not) or from CSV, by their content."""
-    if not path.exists():
-        raise LocalizationsError(f"{path} does not exist.", hint="Check the name.")
-    if path.is_dir() or path.suffix.lower() in (".h5", ".hdf5"):
-        return read_localizations(path)
-    with path.open("rb") as handle:
-        if handle.read(4) == b"\x89HDF":
-            return read_localizations(path)
-    return read_localizations_csv(path)
+    """Read the localizations of any file that is known, recognised by its content.
+
+    That is our HDF5 file (finished or not), our CSV, and the tables of other programs
+    (`decode_engine.io.dialects`).
+    """
+    from decode_engine.io.dialects.registry import read_table  # it needs this module itself
+
+    return read_table(path).table
 
 
 def read_header(path: Path) -> tuple[list[str], str]:

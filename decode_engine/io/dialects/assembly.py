@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,11 +67,12 @@ def assemble(
     """
     geometry = options.over(source.geometry)
     _require_length(columns, source)
+    convention, origin = _usable(convention, geometry)
     plain = to_ours(columns, convention, geometry)
     n_rows = len(plain["frame"])
     plain, dropped = _without_gaps(plain, options, dict(source.n_dropped))
     _require_frames(plain["frame"], convention, source)
-    guesses, notes = list(source.guesses), list(source.notes)
+    guesses, notes = [*source.guesses, *origin], list(source.notes)
     for name in _FILLED:
         if name not in plain:
             plain[name] = np.full(len(plain["frame"]), np.nan, np.float32)
@@ -107,6 +109,26 @@ def lateral_uncertainty(columns: Columns) -> NDArray[np.float64] | None:
     x = np.asarray(columns["sigma_x_nm"], np.float64)
     y = np.asarray(columns["sigma_y_nm"], np.float64)
     return np.asarray(np.sqrt((x * x + y * y) / 2.0))
+
+
+def _usable(convention: Convention, geometry: Geometry) -> tuple[Convention, tuple[Guess, ...]]:
+    """Leave the origin where it is if only it needs the pixel size, and say so.
+
+    A table in nm is complete but for this shift of a pixel or less, which matters only beside
+    the movie; positions in pixels, and mirrored ones, mean nothing without the pixel size.
+    """
+    alone = convention.xy_unit != "px" and not convention.mirrored_x
+    if geometry.has_pixel_size or not convention.needs_pixel_size or not alone:
+        return convention, ()
+    shift = {"corner": "half a pixel", "one_based_centre": "one pixel"}.get(convention.origin, "")
+    kept = dataclasses.replace(
+        convention, origin="centre", with_roi_origin=False, extra_shift_px=(0.0, 0.0)
+    )
+    why = (
+        f"the pixel size is unknown, so x and y stay {shift} larger than ours; give it "
+        "(--pixel-size-nm) to lay the table on its movie"
+    )
+    return kept, (Guess("origin", "left as in the file", why),)
 
 
 def _require_length(columns: Columns, source: Source) -> None:

@@ -7,17 +7,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
+from decode_engine.contract.column_mapping import ColumnMapping
 from decode_engine.contract.configs import CameraConfig
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import LocalizationsError
 from decode_engine.io.dialects.convention import Geometry
 from decode_engine.io.filetypes import FileType, file_type
 from decode_engine.io.localization_metadata import LocalizationMetadata, software_versions
-
-if TYPE_CHECKING:
-    from decode_engine.io.dialects.mapping import ColumnMapping
 
 __all__ = [
     "Dialect",
@@ -204,13 +202,33 @@ class FileSample:
 class Dialect(Protocol):
     """One format of one program."""
 
-    name: str  # as in the registry and on the command line
-    title: str  # "ThunderSTORM table"
-    words: str  # one sentence: what it is for and which program opens it
-    suffix: str  # of files we write, with its dot
-    can_read: bool
-    can_write: bool
-    needs_pixel_size: bool  # for writing
+    @property
+    def name(self) -> str:
+        """As in the registry and on the command line."""
+
+    @property
+    def title(self) -> str:
+        """What it is called, such as "ThunderSTORM table"."""
+
+    @property
+    def words(self) -> str:
+        """One sentence: what it is for and which program opens it."""
+
+    @property
+    def suffix(self) -> str:
+        """Of files we write, with its dot."""
+
+    @property
+    def can_read(self) -> bool:
+        """Whether `read` works."""
+
+    @property
+    def can_write(self) -> bool:
+        """Whether `write` works."""
+
+    @property
+    def needs_pixel_size(self) -> bool:
+        """Whether writing needs it."""
 
     def recognise(self, sample: FileSample) -> Match | None:
         """Say by its content whether the file can be read; never raise."""

@@ -16,7 +16,9 @@ from decode_engine.io.dialects.base import (
     Match,
     ReadOptions,
 )
+from decode_engine.io.dialects.mapping import is_table, unknown_table
 from decode_engine.io.filetypes import describe_file_type
+from decode_engine.io.localizations import read_localizations
 
 __all__ = [
     "Recognised",
@@ -41,11 +43,35 @@ class Recognised(NamedTuple):
 def dialects() -> tuple[Dialect, ...]:
     """Return all dialects, those that can be written first.
 
-    Imported when first asked for: the modules import each other's base. A module lists its
-    dialects in ``DIALECTS``; add it here.
+    Imported when first asked for, so that opening one kind of file loads no library of another.
+    A module lists its dialects in ``DIALECTS``; add it here.
     """
-    modules: tuple[tuple[Dialect, ...], ...] = ()
-    found = [one for module in modules for one in module]
+    from decode_engine.io.dialects import (
+        challenge,
+        insight3,
+        instruments,
+        mapping,
+        native,
+        parquet,
+        plain,
+        rapidstorm,
+        smap_sml,
+        thunderstorm,
+    )
+
+    modules = (
+        smap_sml,
+        thunderstorm,
+        challenge,
+        plain,
+        parquet,
+        instruments,
+        rapidstorm,
+        insight3,
+        native,
+        mapping,
+    )
+    found: list[Dialect] = [one for module in modules for one in module.DIALECTS]
     return tuple(sorted(found, key=lambda one: not one.can_write))
 
 
@@ -96,10 +122,16 @@ def read_table(path: Path, options: ReadOptions | None = None, *, name: str = ""
         If the file cannot be read, or no dialect knows it.
     """
     options = options or ReadOptions()
-    if name:
-        return dialect(name).read(path, options)
+    if name or options.mapping is not None:
+        return dialect(name or "mapping").read(path, options)
     claim = recognise(path)
     if claim is None:
+        sample = FileSample(path)
+        layout = is_table(sample) if sample.is_text else None
+        if layout is not None:
+            raise unknown_table(layout)
+        if sample.kind in ("hdf5", "folder"):
+            read_localizations(path)  # says what is wrong with it
         raise LocalizationsError(
             f"{path} is {describe_file_type(path)}, not a table of localizations that is known.",
             hint="For a table of an unknown program, say which column means what (--mapping).",

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from decode_engine.contract.configs import CameraConfig
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import EngineError
 from decode_engine.io.atomic import atomic_path
-from decode_engine.io.dialects.assembly import export_columns, lateral_uncertainty
+from decode_engine.io.dialects.assembly import export_columns
 from decode_engine.io.dialects.base import (
     ExportContext,
     FileSample,
@@ -35,15 +34,14 @@ from decode_engine.io.dialects.base import (
 )
 from decode_engine.io.dialects.convention import Geometry
 from decode_engine.io.dialects.smap_reading import EXTRA_VARIABLE, SMAP, read_sml
+from decode_engine.io.dialects.uncertainty import uncertainty_or_guess
 from decode_engine.io.matlab import variable_names
 from decode_engine.io.matlab_writing import Cell, matlab_bytes, write_mat7, write_mat73
 
-__all__ = ["DIALECTS", "SmapSml", "smap_columns", "uncertainty_or_guess"]
+__all__ = ["DIALECTS", "SmapSml", "smap_columns"]
 
 _V7_BYTES = 2_000_000_000  # MATLAB's limit for a variable is 2^31 bytes
 _LARGEST_LOCPREC_NM = 250.0
-# What SMAP's importer assumes of a table without uncertainties (nm times the root of photons).
-_LATERAL_FILL_NM, _AXIAL_FILL_NM = 150.0, 500.0
 _SPLIT_PART = "_p"
 
 
@@ -109,20 +107,6 @@ class SmapSml:
         with atomic_path(path, overwrite=overwrite) as temporary:
             (write_mat73 if large else write_mat7)(temporary, tree)
         return (path,)
-
-
-def uncertainty_or_guess(
-    columns: Mapping[str, NDArray[Any]],
-) -> tuple[NDArray[np.float64], bool]:
-    """Return SMAP's lateral uncertainty in nm, and whether the table knows it.
-
-    SMAP cannot open a file without it. Unknown, it is what SMAP's importer would assume.
-    """
-    known = lateral_uncertainty(columns)
-    if known is not None:
-        return known, True
-    photons = np.maximum(np.asarray(columns["photons"], np.float64), 1.0)
-    return np.where(np.isfinite(photons), _LATERAL_FILL_NM / np.sqrt(photons), np.nan), False
 
 
 def smap_columns(table: Localizations, geometry: Geometry) -> dict[str, NDArray[Any]]:

@@ -47,7 +47,7 @@ class LocalizeController(PageController):
         self._descriptions: dict[str, ModelDescription | Problem] = {}
         self._reader: MovieReader | None = None
         self._selected = context.session.settings.current_movie
-        self._preview_job = ""
+        self._preview_job, self._preview_frame = "", -1
         self._run = ""
         self._live = LiveReconstruction(context.background, self.page.live, self)
         self._frame_delay = QTimer(self, singleShot=True, interval=30)
@@ -261,6 +261,7 @@ class LocalizeController(PageController):
             device=settings.localize_device,
         )
         self.page.preview.words.setText("Looking for molecules …")
+        self._preview_frame = frame
         self._preview_job = self.context.jobs.preview(_PREVIEW, spec)
 
     def _show_preview(self, summary: dict[str, object]) -> None:
@@ -273,6 +274,8 @@ class LocalizeController(PageController):
         )
 
     def _draw_preview(self, table: Localizations) -> None:
+        if self._preview_frame != self.page.preview.number.value():
+            return  # the user has gone on to another frame
         model, movie = self.context.session.settings.model, self._movie()
         description = self._descriptions.get(model or "")
         if isinstance(description, ModelDescription) and movie is not None:

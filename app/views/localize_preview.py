@@ -103,15 +103,13 @@ class FramePreview(QWidget):
             control.setEnabled(n_frames > 0)
             control.blockSignals(False)
         self.number.setSuffix(f" of {n_frames - 1}" if n_frames else "")
+        self._forget_result()
         if not n_frames:
             self.show_frame(None)
 
     def show_frame(self, frame: NDArray[Any] | None) -> None:
-        """Show a raw frame without overlay; (H, W) ADU."""
-        self._table = None
-        self.view.clear_points()
+        """Show the raw frame whose number is set; (H, W) ADU. What was found in it stays."""
         self.view.set_frame(frame)
-        self.words.setText("")
 
     def show_result(
         self, table: Localizations, pixel_size_nm: tuple[float, float], roi_px: Any = None
@@ -126,7 +124,14 @@ class FramePreview(QWidget):
         self.slider.blockSignals(True)
         self.slider.setValue(number)
         self.slider.blockSignals(False)
+        self._forget_result()
         self.frame_changed.emit(number)
+
+    def _forget_result(self) -> None:
+        """Take the overlay away: it belongs to another frame."""
+        self._table = None
+        self.view.clear_points()
+        self.words.setText("")
 
     def _draw(self) -> None:
         table = self._table

@@ -33,9 +33,11 @@ from decode_engine.contract.configs import (
 from decode_engine.domain.calibration import Calibration
 from decode_engine.domain.localizations import Localizations
 from decode_engine.io.calibrations import read_calibration
+from decode_engine.io.dialects.base import ImportedTable
 from decode_engine.io.models import ModelBundle, read_model
 from decode_engine.io.tables import read_any_localizations
 from decode_engine.jobs.context import CancelToken, EventSink, JobContext
+from decode_engine.jobs.import_table import read_for
 from decode_engine.jobs.registry import run_job
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "evaluate",
     "export",
     "fit_mle",
+    "import_table",
     "inspect",
     "localize",
     "read_calibration",
@@ -206,13 +209,45 @@ def evaluate(localizations: PathLike, truth: PathLike, **settings: Any) -> dict[
     return _run(spec, None, None)
 
 
-def export(localizations: PathLike, *, out: PathLike, overwrite: bool = False) -> Path:
-    """Write localizations as CSV."""
-    spec = jobs.ExportSpec(
-        localizations=os.fspath(localizations), out=os.fspath(out), overwrite=overwrite
-    )
-    _run(spec, None, None)
+def export(localizations: PathLike, *, out: PathLike, format: str = "csv", **settings: Any) -> Path:
+    """Write localizations in another program's format.
+
+    Parameters
+    ----------
+    localizations : path
+        Ours, or a table of any program that is known.
+    format : str
+        smap-sml, smap-csv, thunderstorm, picasso, decode-h5, decode-csv, challenge, csv, parquet.
+    settings
+        Further fields of `decode_engine.contract.jobs.ExportSpec`, such as ``overwrite``,
+        ``filters``, ``pixel_size_x_nm``.
+    """
+    given = {"localizations": os.fspath(localizations), "out": os.fspath(out), "format": format}
+    _run(validate(jobs.ExportSpec, given | settings), None, None)
     return Path(out)
+
+
+def import_table(file: PathLike, *, out: PathLike | None = None, **settings: Any) -> ImportedTable:
+    """Read another program's table; write it as our localization file where ``out`` is given.
+
+    Parameters
+    ----------
+    settings
+        Further fields of `decode_engine.contract.jobs.ImportSpec`, such as ``format``,
+        ``pixel_size_x_nm``, ``mapping`` (path of a preset).
+
+    Returns
+    -------
+    ImportedTable
+        The table in our convention, with all guesses, notes and counts.
+    """
+    given: dict[str, Any] = {"file": os.fspath(file), "explain": out is None}
+    spec = validate(
+        jobs.ImportSpec, given | ({"out": os.fspath(out)} if out is not None else {}) | settings
+    )
+    if out is not None:
+        _run(spec, None, None)
+    return read_for(spec)
 
 
 def inspect(file: PathLike) -> dict[str, Any]:

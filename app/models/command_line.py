@@ -23,6 +23,7 @@ _POSITIONALS: Mapping[str, tuple[str, ...]] = {
     "render": ("localizations",),
     "evaluate": ("localizations", "truth"),
     "export": ("localizations",),
+    "import": ("file",),
     "preview": ("movie",),
     "psf-preview": ("calibration",),
 }

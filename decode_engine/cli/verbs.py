@@ -115,14 +115,42 @@ def _pixel_argument(parser: argparse.ArgumentParser) -> None:
 
 def _pixel_finish(namespace: argparse.Namespace, values: dict[str, Any]) -> None:
     if namespace.pixel_size_nm:
-        parts = namespace.pixel_size_nm.split(",")
-        if len(parts) > 2:
-            raise ConfigError(
-                f"The pixel size {namespace.pixel_size_nm!r} has {len(parts)} values.",
-                hint="Give one number, or two for x and y: 100 or 100,120.",
-            )
+        parts = _one_or_two(namespace.pixel_size_nm)
         values["config"]["pixel_size_x_nm"] = parts[0]
         values["config"].setdefault("pixel_size_y_nm", parts[-1])
+
+
+def _pixel_argument_of_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--pixel-size-nm", metavar="NM|X,Y", help="Pixel size of the movie, x and y. [nm]"
+    )
+
+
+def _pixel_finish_of_table(namespace: argparse.Namespace, values: dict[str, Any]) -> None:
+    if namespace.pixel_size_nm:
+        parts = _one_or_two(namespace.pixel_size_nm)
+        values["pixel_size_x_nm"] = parts[0]
+        values.setdefault("pixel_size_y_nm", parts[-1])
+
+
+def _one_or_two(text: str) -> list[str]:
+    parts = text.split(",")
+    if len(parts) > 2:
+        raise ConfigError(
+            f"The pixel size {text!r} has {len(parts)} values.",
+            hint="Give one number, or two for x and y: 100 or 100,120.",
+        )
+    return parts
+
+
+def _export_argument(parser: argparse.ArgumentParser) -> None:
+    _filter_argument(parser)
+    _pixel_argument_of_table(parser)
+
+
+def _export_finish(namespace: argparse.Namespace, values: dict[str, Any]) -> None:
+    _filter_finish(namespace, values)
+    _pixel_finish_of_table(namespace, values)
 
 
 def _filter_argument(parser: argparse.ArgumentParser) -> None:
@@ -177,8 +205,15 @@ VERBS: tuple[Verb, ...] = (
         name="export",
         spec=jobs.ExportSpec,
         positionals=(("localizations", "?"),),
-        extra=_filter_argument,
-        finish=_filter_finish,
+        extra=_export_argument,
+        finish=_export_finish,
+    ),
+    Verb(
+        name="import",
+        spec=jobs.ImportSpec,
+        positionals=(("file", "?"),),
+        extra=_pixel_argument_of_table,
+        finish=_pixel_finish_of_table,
     ),
     Verb(name="preview", spec=jobs.PreviewSpec, positionals=(("movie", "?"),), nested="config"),
     Verb(name="psf-preview", spec=jobs.PsfPreviewSpec, positionals=(("calibration", "?"),)),

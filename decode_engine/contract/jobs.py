@@ -22,8 +22,10 @@ __all__ = [
     "CalibrateSpec",
     "EvaluateSpec",
     "ExampleSpec",
+    "ExportFormat",
     "ExportSpec",
     "FitMleSpec",
+    "ImportSpec",
     "InspectSpec",
     "JobSpec",
     "LocalizeSpec",
@@ -37,6 +39,10 @@ __all__ = [
 _DEVICE = "Device: auto, cpu, cuda, cuda:1, mps."
 # More pixels than any camera of the field has; a slip such as 64000 must not fill the memory.
 _SidePx: TypeAlias = Annotated[int, Field(ge=1, le=8192)]
+ExportFormat: TypeAlias = Literal[
+    "csv", "smap-sml", "smap-csv", "thunderstorm", "picasso", "decode-h5", "decode-csv",
+    "challenge", "parquet",
+]  # fmt: skip
 
 
 class CalibrateSpec(Config):
@@ -146,13 +152,64 @@ class EvaluateSpec(Config):
 
 
 class ExportSpec(Config):
-    """Write localizations in another format."""
+    """Write localizations in another program's format."""
 
     job: Literal["export"] = "export"
-    localizations: str = setting(..., "Localization file.", path=True)
-    out: str = setting(..., "File to write.", path=True)
-    format: Literal["csv"] = setting("csv", "Format.")
+    localizations: str = setting(
+        ..., "Localizations: ours, or a table of any program that is known.", path=True
+    )
+    out: str = setting(..., "File to write; what belongs to it goes beside it.", path=True)
+    format: ExportFormat = setting("csv", "Format.")
     filters: FilterConfig = setting(FilterConfig(), "Which localizations are written.")
+    camera: str | None = setting(
+        None, "Camera file, for formats that carry it; the result's own if left out.", path=True
+    )
+    calibration_file: str = setting(
+        "", "Bead calibration behind the model; SMAP looks there to prepare a training.", path=True
+    )
+    pixel_size_x_nm: float | None = setting(
+        None, "Pixel size along columns, where the localizations do not say it.", unit="nm", gt=0
+    )
+    pixel_size_y_nm: float | None = setting(
+        None, "Pixel size along rows; the same as x when left out.", unit="nm", gt=0
+    )
+    roi_origin_px: tuple[int, int] | None = setting(
+        None,
+        "Where the frame's top-left pixel lies on the chip (x, y from 0), for programs that "
+        "count from the chip's corner (SMAP).",
+        unit="px",
+    )
+    overwrite: bool = setting(False, "Replace existing files.")
+
+
+class ImportSpec(Config):
+    """Read another program's table and write it as our localization file."""
+
+    job: Literal["import"] = "import"
+    file: str = setting(..., "Table of localizations.", path=True)
+    out: str | None = setting(None, "Localization file to write (.h5).", path=True)
+    explain: bool = setting(
+        False, "Say how the file was understood, and what was guessed; --out may be left out."
+    )
+    format: str = setting(
+        "auto", "Format of the file (for example thunderstorm); by its content when left out."
+    )
+    pixel_size_x_nm: float | None = setting(
+        None, "Pixel size along columns; overrides what the file says.", unit="nm", gt=0
+    )
+    pixel_size_y_nm: float | None = setting(
+        None, "Pixel size along rows; the same as x when left out.", unit="nm", gt=0
+    )
+    frame_size: tuple[_SidePx, _SidePx] | None = setting(
+        None, "Width and height of the movie's frame; overrides what the file says.", unit="px"
+    )
+    mapping: str | None = setting(
+        None, "Column mapping (JSON) that says which column means what.", path=True
+    )
+    suggest_mapping: str | None = setting(
+        None, "Write a column mapping to start from (JSON) instead of reading.", path=True
+    )
+    keep_nan: bool = setting(False, "Keep rows whose position is not a number.")
     overwrite: bool = setting(False, "Replace an existing file.")
 
 
@@ -218,6 +275,7 @@ JobSpec: TypeAlias = Annotated[
     | RenderSpec
     | EvaluateSpec
     | ExportSpec
+    | ImportSpec
     | InspectSpec
     | PreviewSpec
     | PsfPreviewSpec

@@ -1,15 +1,19 @@
-"""Write localizations in another format."""
+"""Write localizations in another program's format."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 from decode_engine.analysis.filtering import FilterSpec
+from decode_engine.contract.configs import CameraConfig
 from decode_engine.contract.jobs import ExportSpec
+from decode_engine.errors import ConfigError
 from decode_engine.io.atomic import require_output
-from decode_engine.io.localizations import read_localization_metadata
-from decode_engine.io.tables import read_any_localizations, write_localizations_csv
+from decode_engine.io.cameras import read_camera_config
+from decode_engine.io.dialects.base import ExportContext, ImportedTable, ReadOptions
+from decode_engine.io.dialects.registry import export_remarks, read_table, write_table
 from decode_engine.jobs.context import JobContext
 
 __all__ = ["run"]
@@ -21,34 +25,88 @@ def run(spec: ExportSpec, context: JobContext) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``out``, ``format``, ``n_localizations`` (written), ``n_left_out`` (by the filters) and
-        ``columns``.
+        ``out``, ``outputs`` (all files written), ``format``, ``n_localizations`` (written),
+        ``n_left_out`` (by the filters), ``columns`` and ``remarks`` (what the format cannot
+        hold or was made up).
     """
     source, out = Path(spec.localizations), Path(spec.out)
     require_output(out, overwrite=spec.overwrite)
     context.stage("Reading localizations")
-    table = read_any_localizations(source)
-    if source.is_dir():
-        metadata = read_localization_metadata(source)
-        context.log(
-            f"{source.name} is unfinished: {metadata.frames_done} of {metadata.n_frames} frames "
-            "are in the table.",
-            "warning",
-        )
+    options = ReadOptions(
+        pixel_size_x_nm=spec.pixel_size_x_nm, pixel_size_y_nm=spec.pixel_size_y_nm
+    )
+    imported = read_table(source, options)
+    _report_source(imported, source, context)
     context.check()
-    n_read = len(table)
+    table = imported.table
     if spec.filters.ranges:
         context.stage("Filtering")
         table = table.take(FilterSpec.from_config(spec.filters).mask(table))
         if not len(table):
             context.log("No localization passes the filters; the table is empty.", "warning")
     context.stage("Writing the table")
-    write_localizations_csv(out, table, overwrite=spec.overwrite)
-    context.artifact("table", str(out))
+    about = _context(spec, imported)
+    remarks = export_remarks(spec.format, table, about)
+    files = write_table(spec.format, out, table, about, overwrite=spec.overwrite)
+    for remark in remarks:
+        context.log(remark)
+    for file in files:
+        context.artifact("table", str(file))
     return {
         "out": str(out),
+        "outputs": [str(file) for file in files],
         "format": spec.format,
         "n_localizations": len(table),
-        "n_left_out": n_read - len(table),
+        "n_left_out": len(imported.table) - len(table),
         "columns": list(table.columns()),
+        "remarks": list(remarks),
     }
+
+
+def _report_source(imported: ImportedTable, source: Path, context: JobContext) -> None:
+    metadata = imported.metadata
+    if source.is_dir() and metadata is not None:
+        context.log(
+            f"{source.name} is unfinished: {metadata.frames_done} of {metadata.n_frames} frames "
+            "are in the table.",
+            "warning",
+        )
+    if imported.dialect != "native":
+        for text in (*map(str, imported.guesses), *imported.notes):
+            context.log(f"{source.name}: {text}")
+    for reason, count in imported.n_dropped.items():
+        context.log(f"{count} rows of {source.name} were left out: {reason}.", "warning")
+
+
+def _context(spec: ExportSpec, imported: ImportedTable) -> ExportContext:
+    """Return what the writer may say: the result's own provenance, with the user's in front."""
+    camera = _camera(spec, imported)
+    geometry = imported.geometry
+    if not geometry.has_pixel_size and camera is not None:
+        geometry = dataclasses.replace(
+            geometry,
+            pixel_size_x_nm=camera.pixel_size_x_nm,
+            pixel_size_y_nm=camera.pixel_size_y_nm or camera.pixel_size_x_nm,
+        )
+    if spec.roi_origin_px is not None:
+        geometry = dataclasses.replace(geometry, roi_origin_px=spec.roi_origin_px)
+    return ExportContext(
+        metadata=imported.metadata,
+        geometry=geometry,
+        camera=camera,
+        calibration_path=spec.calibration_file,
+    )
+
+
+def _camera(spec: ExportSpec, imported: ImportedTable) -> CameraConfig | None:
+    if spec.camera is not None:
+        config = read_camera_config(Path(spec.camera))
+        if not isinstance(config, CameraConfig):  # a file of several cameras, for example
+            raise ConfigError(f"{spec.camera} is not a camera file.", hint="Give a camera (.json).")
+        return config
+    facts = dict(imported.camera)
+    facts.setdefault("pixel_size_x_nm", imported.geometry.pixel_size_x_nm)
+    facts.setdefault("pixel_size_y_nm", imported.geometry.pixel_size_y_nm)
+    if not imported.camera or facts["pixel_size_x_nm"] is None:
+        return None
+    return CameraConfig.model_validate(facts)

@@ -28,6 +28,7 @@ JOB_MODULES: Mapping[str, str] = {
     "render": "render",
     "evaluate": "evaluate",
     "export": "export",
+    "import": "import_table",
     "inspect": "inspect",
     "preview": "preview",
     "psf-preview": "psf_preview",
@@ -39,9 +40,12 @@ _SUMMARY: TypeAdapter[dict[str, SummaryValue]] = TypeAdapter(dict[str, SummaryVa
 INPUT_FIELDS = (
     "beads",
     "calibration",
+    "calibration_file",
     "camera",
+    "file",
     "init",
     "localizations",
+    "mapping",
     "model",
     "movie",
     "movies",
@@ -74,7 +78,7 @@ def run_job(spec: JobSpec, context: JobContext) -> dict[str, SummaryValue]:
 
 def _require_other_output(spec: JobSpec) -> None:
     """Raise `OutputError` if the output is one of the inputs; overwriting would destroy it."""
-    out = Path(getattr(spec, "out", ""))
+    out = Path(getattr(spec, "out", None) or "")
     if not out.is_file():
         return
     for name in INPUT_FIELDS:

@@ -135,9 +135,15 @@ class ExportContext:
         cls,
         metadata: LocalizationMetadata,
         camera: CameraConfig | None = None,
-        roi_origin_px: tuple[int, int] = (0, 0),
+        roi_origin_px: tuple[int, int] | None = None,
     ) -> Self:
-        """Return the context of one of our results; its own camera unless one is given."""
+        """Return the context of one of our results; its own camera unless one is given.
+
+        An imported result remembers the place of its frame on the chip in its settings.
+        """
+        if roi_origin_px is None:
+            left, top = metadata.config.get("roi_origin_px") or (0, 0)
+            roi_origin_px = (int(left), int(top))
         if camera is None and metadata.camera:
             camera = CameraConfig.model_validate(dict(metadata.camera))
         geometry = Geometry(

@@ -86,6 +86,8 @@ _EXTRA_TITLES = {
     "flags": "flags",
     "track_id": "track_id",
 }
+# Running number, or made from what is read.
+_DERIVED = ("id", "bkgstd [photon]", "uncertainty_xy [nm]")
 _LENGTHS = ("x_nm", "y_nm", "z_nm", "sigma_x_nm", "sigma_y_nm", "sigma_z_nm")
 _PHOTONS = ("photons", "background", "sigma_photons", "sigma_background")
 _NM = {"nm": 1.0, "um": 1000.0}
@@ -140,7 +142,7 @@ class ThunderStorm:
             camera=protocol.camera,
             guesses=guesses,
             notes=found.notes,
-            unused=[n for n in unused(layout, chosen) if n not in ("id", "sigma [nm]")],
+            unused=[name for name in unused(layout, chosen) if name not in _DERIVED],
             n_header_lines=layout.n_header_lines,
         )
         return assemble(found.columns, CONVENTION, options, source)

@@ -45,7 +45,7 @@ def read_protocol(path: Path) -> Protocol:
             roi_origin_px=tuple(ours.get("roiOriginPx", (0, 0))),
             n_frames=ours.get("frames"),
         )
-        camera = _camera(settings)
+        camera = _camera(settings) if ours.get("cameraKnown", True) else {}
     except (ValueError, TypeError, AttributeError) as error:
         guess = Guess("protocol", "ignored", f"{path.name} cannot be read: {error}")
         return Protocol(guesses=(guess,))
@@ -87,6 +87,7 @@ def protocol_text(context: ExportContext) -> str:
             "heightPx": geometry.height_px,
             "roiOriginPx": [left, top],
             "frames": geometry.n_frames,
+            "cameraKnown": context.camera is not None,
             "sigma": "unknown; a constant was written",
         },
     }

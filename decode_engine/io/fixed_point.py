@@ -121,7 +121,8 @@ def _with_words(text: NDArray[np.uint8], values: NDArray[Any], words: Words) -> 
         rows = np.flatnonzero(mask)
         if rows.size:
             text[rows] = _PAD
-            text[rows, -len(word) :] = np.frombuffer(word, np.uint8)
+            if word:  # an empty field is a word, too
+                text[rows, -len(word) :] = np.frombuffer(word, np.uint8)
     return text
 
 

@@ -112,13 +112,12 @@ class SmapSml:
 def smap_columns(table: Localizations, geometry: Geometry) -> dict[str, NDArray[Any]]:
     """Return the columns of a table under SMAP's names and with SMAP's values.
 
-    ``frame`` is double, everything else single, as SMAP's own. Columns that the table does not
-    have (z in two dimensions) are not there.
+    Columns that the table does not have (z in two dimensions) are not there.
     """
     columns = export_columns(table, SMAP, geometry)
     lateral, _ = uncertainty_or_guess(table.columns())
     found: dict[str, Any] = {
-        "frame": columns["frame"].astype(np.float64),
+        "frame": columns["frame"],
         "xnm": columns["x_nm"],
         "ynm": columns["y_nm"],
         "znm": columns["z_nm"] if _has_numbers(table.z_nm) else None,
@@ -139,22 +138,22 @@ def smap_columns(table: Localizations, geometry: Geometry) -> dict[str, NDArray[
     }
     if table.probability is not None:
         found["LLrel"] = columns["probability"] - np.float32(1.0)
-    kept = {name: values for name, values in found.items() if values is not None}
-    return {
-        # whole numbers beyond single's 24 bits (flags, tracks) need double
-        name: v if name == "frame" else v.astype(np.float64 if v.dtype.kind in "iu" else np.float32)
-        for name, v in kept.items()
-    }
+    return {name: values for name, values in found.items() if values is not None}
 
 
 def _has_numbers(values: NDArray[Any]) -> bool:
     return not values.size or bool(np.isfinite(values).any())
 
 
+def _as_stored(values: NDArray[Any]) -> NDArray[Any]:
+    """Return single, as SMAP's own files; whole numbers (frames, flags, tracks) need double."""
+    return values.astype(np.float64 if values.dtype.kind in "iu" else np.float32)
+
+
 def _tree(path: Path, table: Localizations, context: ExportContext) -> dict[str, Any]:
     geometry = _complete(table, context.geometry)
     pixel_x, pixel_y = geometry.pixel_size_nm("because SMAP counts from one pixel beside ours")
-    loc = smap_columns(table, geometry)
+    loc = {name: _as_stored(values) for name, values in smap_columns(table, geometry).items()}
     # Pixels inside the frame, from 1: what SMAP uses to go back to the raw images.
     loc["xpix"] = (table.x_nm / pixel_x + 1.0).astype(np.float32)
     loc["ypix"] = (table.y_nm / pixel_y + 1.0).astype(np.float32)

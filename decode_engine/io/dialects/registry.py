@@ -48,20 +48,26 @@ def dialects() -> tuple[Dialect, ...]:
     """
     from decode_engine.io.dialects import (
         challenge,
+        decode_files,
         insight3,
         instruments,
         mapping,
         native,
         parquet,
+        picasso,
         plain,
         rapidstorm,
+        smap_csv,
         smap_sml,
         thunderstorm,
     )
 
     modules = (
         smap_sml,
+        smap_csv,
         thunderstorm,
+        picasso,
+        decode_files,
         challenge,
         plain,
         parquet,

@@ -22,7 +22,7 @@ import numpy as np
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QComboBox, QLabel, QLineEdit, QWidget
+from PySide6.QtWidgets import QAbstractButton, QCheckBox, QComboBox, QLabel, QLineEdit, QWidget
 
 from app.models.steps import Step
 from app.settings import SettingsStore
@@ -78,7 +78,10 @@ class Person:
     def click(self, name: str) -> None:
         button = self.find(QAbstractButton, name)
         self.wait(button.isEnabled, 20.0, f"{name} to be enabled")
-        QTest.mouseClick(button, LEFT)
+        # Of a check box only the box and its words react, not the room to their right.
+        at_box = QPoint(10, button.height() // 2)
+        place = at_box if isinstance(button, QCheckBox) else button.rect().center()
+        QTest.mouseClick(button, LEFT, pos=place)
 
     def type_into(self, edit: QWidget, text: str) -> None:
         edit.setFocus()

@@ -52,14 +52,20 @@ def test_thunderstorm_up_to_1_3(name: str, background: float | None) -> None:
 
 
 def test_units_of_each_column_and_the_protocol_beside_it() -> None:
-    """x in px, y in um, brightness in A/D counts: each is converted by its own title."""
+    """X in px, y in um, brightness in A/D counts: each is converted by its own title."""
     found = read_table(GOLDEN / "thunderstorm_mixed_units.csv")
     # The protocol knows square pixels of 127 nm: half a row is 63.5 nm, not 58.5.
     check(found, "thunderstorm", y_nm=2457.0 - 63.5, photons=25.0, z_nm=None, background=None,
           sigma_x_nm=12.7, sigma_y_nm=12.7, sigma_z_nm=None)  # fmt: skip
     assert found.geometry.pixel_size_x_nm == 127.0
-    assert found.camera == {"offset_adu": 100.0, "e_per_adu": 4.0, "read_noise_e": 1.5,
-                            "quantum_efficiency": 0.8, "kind": "emccd", "em_gain": 100.0}  # fmt: skip
+    assert found.camera == {
+        "offset_adu": 100.0,
+        "e_per_adu": 4.0,
+        "read_noise_e": 1.5,
+        "quantum_efficiency": 0.8,
+        "kind": "emccd",
+        "em_gain": 100.0,
+    }
 
 
 @pytest.mark.parametrize("name", ["challenge_2013.csv", "challenge_2016.csv"])

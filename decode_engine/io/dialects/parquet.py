@@ -117,6 +117,8 @@ def _read(path: Path) -> _Content:
 
 def _numbers(path: Path, name: str, column: Any) -> NDArray[Any]:
     """Return a column as numbers; what is missing (null) is NaN."""
+    if not len(column):
+        return np.empty(0, np.float64)
     if not column.null_count:
         values = np.asarray(column.to_numpy())
         if values.dtype.kind in "iuf":

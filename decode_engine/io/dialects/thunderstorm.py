@@ -260,7 +260,7 @@ def _written(table: Localizations, context: ExportContext) -> dict[str, NDArray[
     lateral = lateral_uncertainty(ours)
     if lateral is not None:
         columns["uncertainty_xy [nm]"] = lateral
-    if is_3d and "sigma_z_nm" in ours:
+    if "sigma_z_nm" in ours:
         columns["uncertainty_z [nm]"] = ours["sigma_z_nm"]
     columns.update({title: ours[name] for name, title in _EXTRA_TITLES.items() if name in ours})
     return columns

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from PySide6.QtCore import QTimer
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog
 
+from app.controllers.background import Superseded
 from app.controllers.live_reconstruction import LiveReconstruction
 from app.controllers.page_controller import AppContext, PageController
 from app.models.command_line import command_line
@@ -22,7 +24,7 @@ from app.models.problem import Problem
 from app.models.project import MovieEntry
 from app.models.steps import Step
 from app.views.localize_page import LocalizePage, ModelChoice, QueueRow
-from decode_engine.contract.configs import LocalizeConfig
+from decode_engine.contract.configs import CameraConfig, LocalizeConfig
 from decode_engine.contract.jobs import LocalizeSpec, PreviewSpec
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import EngineError
@@ -32,9 +34,20 @@ from decode_engine.io.tables import read_localizations_csv
 __all__ = ["LocalizeController"]
 
 _PREVIEW = "localize-preview"
+_OPEN, _FRAME, _TABLE = "localize-open", "localize-frame", "localize-table"
 _WRITE_EVERY_S = 4.0  # so that the live picture fills smoothly; a kill then costs little, too
 _CHUNK_FRAMES = 5_000
 _SHOW = "Explore the result"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """Of what a test on one frame was asked; its answer belongs to nothing else."""
+
+    movie: MovieEntry
+    frame: int
+    model: str
+    camera: CameraConfig | None
 
 
 class LocalizeController(PageController):
@@ -45,9 +58,12 @@ class LocalizeController(PageController):
     def __init__(self, context: AppContext) -> None:
         super().__init__(context, LocalizePage())
         self._descriptions: dict[str, ModelDescription | Problem] = {}
+        self._on_screen = False
         self._reader: MovieReader | None = None
+        self._opened = ""  # path of the movie that is open or being opened
         self._selected = context.session.settings.current_movie
-        self._preview_job, self._preview_frame = "", -1
+        self._preview_job = ""
+        self._asked: _Asked | None = None
         self._run = ""
         self._live = LiveReconstruction(context.background, self.page.live, self)
         self._frame_delay = QTimer(self, singleShot=True, interval=30)
@@ -56,12 +72,13 @@ class LocalizeController(PageController):
         self._refresh()
 
     def activate(self) -> None:
-        """Show the current movie's frame."""
+        """Show the selected movie's frame."""
+        self._on_screen = True
         self._refresh()
-        self._open_movie()
 
     def deactivate(self) -> None:
         """Close the movie; a long fit goes on."""
+        self._on_screen = False
         self._close_movie()
 
     def open_paths(self, paths: Sequence[Path]) -> None:
@@ -119,6 +136,8 @@ class LocalizeController(PageController):
         if settings.movies:
             self._selected = min(self._selected, len(settings.movies) - 1)
             page.select_movie(self._selected)
+        if self._on_screen:
+            self._open_movie()  # the list may have changed, say by undo
         self._describe_model()
         self._show_readiness()
 
@@ -201,27 +220,29 @@ class LocalizeController(PageController):
 
     def _open_movie(self) -> None:
         movie = self._movie()
-        if movie is None:
-            self._close_movie()
-            self.page.preview.set_n_frames(0)
-            return
-        if self._reader is not None and str(self._reader.info.path) == movie.path:
+        path = "" if movie is None else movie.path
+        if path == self._opened:
             return
         self._close_movie()
-        self.context.background.run(
-            "localize-open",
-            lambda _check: MovieReader(Path(movie.path)),
-            self._take_reader,
-            self.page.show_problem,
-        )
+        self._opened = path
+        self.page.preview.set_n_frames(0)
+        if path:
+            self.context.background.run(
+                _OPEN,
+                lambda check: _reader_of(path, check),
+                self._take_reader,
+                self.page.show_problem,
+            )
 
     def _take_reader(self, reader: MovieReader) -> None:
-        self._close_movie()
         self._reader = reader
         self.page.preview.set_n_frames(reader.n_frames)
         self._read_frame()
 
     def _close_movie(self) -> None:
+        for key in (_OPEN, _FRAME, _TABLE):
+            self.context.background.cancel(key)
+        self._opened, self._preview_job, self._asked = "", "", None
         if self._reader is not None:
             self._reader.retire()
             self._reader = None
@@ -231,7 +252,7 @@ class LocalizeController(PageController):
         if reader is None:
             return
         self.context.background.run(
-            "localize-frame",
+            _FRAME,
             lambda _check: reader.frame(number),
             self.page.preview.show_frame,
             self.page.show_problem,
@@ -261,25 +282,25 @@ class LocalizeController(PageController):
             device=settings.localize_device,
         )
         self.page.preview.words.setText("Looking for molecules …")
-        self._preview_frame = frame
+        self._asked = _Asked(movie=movie, frame=frame, model=settings.model, camera=settings.camera)
         self._preview_job = self.context.jobs.preview(_PREVIEW, spec)
 
     def _show_preview(self, summary: dict[str, object]) -> None:
-        table_file = Path(str(summary["localizations_file"]))
+        asked, table_file = self._asked, Path(str(summary["localizations_file"]))
+        if asked is None:
+            return
         self.context.background.run(
-            "localize-table",
-            lambda _check: read_localizations_csv(table_file),
-            self._draw_preview,
+            _TABLE,
+            lambda _check: (read_localizations_csv(table_file), _pixel_size_nm(asked)),
+            lambda found: self._draw_preview(asked, *found),
             self.page.show_problem,
         )
 
-    def _draw_preview(self, table: Localizations) -> None:
-        if self._preview_frame != self.page.preview.number.value():
-            return  # the user has gone on to another frame
-        model, movie = self.context.session.settings.model, self._movie()
-        description = self._descriptions.get(model or "")
-        if isinstance(description, ModelDescription) and movie is not None:
-            self.page.preview.show_result(table, description.pixel_size_nm, movie.roi_px)
+    def _draw_preview(
+        self, asked: _Asked, table: Localizations, pixel_size_nm: tuple[float, float]
+    ) -> None:
+        if asked.frame == self.page.preview.number.value():  # else the user has gone on
+            self.page.preview.show_result(table, pixel_size_nm, asked.movie.roi_px)
 
     def _camera_file(self, path: Path) -> str | Problem | None:
         """Write the project's camera for a job; None leaves the model its own."""
@@ -402,6 +423,25 @@ class LocalizeController(PageController):
     def _act(self, action: str) -> None:
         if action == _SHOW:
             self.go_to.emit(Step.EXPLORE)
+
+
+def _reader_of(path: str, check: Callable[[], None]) -> MovieReader:
+    """Open a movie, unless another one was chosen meanwhile."""
+    reader = MovieReader(Path(path))
+    try:
+        check()
+    except Superseded:
+        reader.retire()
+        raise
+    return reader
+
+
+def _pixel_size_nm(asked: _Asked) -> tuple[float, float]:
+    """Return the pixel size (x, y) by which the engine made nm of pixels."""
+    camera = asked.camera
+    if camera is None:
+        return describe_model(asked.model).pixel_size_nm
+    return camera.pixel_size_x_nm, camera.pixel_size_y_nm or camera.pixel_size_x_nm
 
 
 def _frames_words(movie: MovieEntry) -> str:

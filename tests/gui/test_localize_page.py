@@ -17,6 +17,7 @@ from app.controllers.page_controller import AppContext
 from app.models.project import MovieEntry
 from app.models.steps import Step
 from app.views.localize_page import LocalizePage
+from decode_engine.contract.configs import CameraConfig
 from decode_engine.io.resources import resource_path
 
 MODEL = str(resource_path("example/model.decode"))
@@ -99,6 +100,56 @@ def test_a_frame_is_tried_before_the_long_fit(
     # Another frame takes the overlay away: it belongs to the first one.
     page.preview.slider.setValue(7)
     qtbot.waitUntil(lambda: page.preview.view.n_points("photons (photons)") == 0, timeout=10_000)
+
+
+def test_what_was_found_in_one_movie_is_not_drawn_on_another(
+    qtbot: QtBot, open_page: Callable[[str], LocalizeController]
+) -> None:
+    """Regression: the answer came after another movie was chosen, at the same frame number."""
+    controller = open_page("complete")
+    page = controller.page
+    qtbot.waitUntil(lambda: page.preview.number.maximum() == 399, timeout=10_000)
+    copy = Path(controller.context.session.folder) / "copy.tif"
+    copy.write_bytes(Path(MOVIE).read_bytes())
+    movies = (MovieEntry(path=MOVIE), MovieEntry(path=str(copy)))
+    controller.context.session.update("Add a movie", movies=movies)
+    qtbot.mouseClick(page.preview.button, Qt.MouseButton.LeftButton)
+    with qtbot.waitSignal(
+        controller.context.jobs.job_changed,
+        timeout=20_000,
+        check_params_cb=lambda job, state: "preview" in job and state.phase == "completed",
+    ):
+        page.queue.selectRow(1)
+    qtbot.waitUntil(lambda: page.preview.number.maximum() == 399, timeout=10_000)
+    qtbot.waitUntil(lambda: not controller.context.background.busy, timeout=10_000)
+    assert page.preview.view.n_points("z (nm)") == 0
+
+
+def test_the_frame_follows_the_list_of_movies(
+    qtbot: QtBot, open_page: Callable[[str], LocalizeController]
+) -> None:
+    """Regression: undo took the shown movie away, and its frame stayed."""
+    controller = open_page("complete")
+    page, session = controller.page, controller.context.session
+    qtbot.waitUntil(lambda: page.preview.number.maximum() == 399, timeout=10_000)
+    session.update("Remove movies", movies=())
+    assert page.preview.number.maximum() == 0
+    session.undo()
+    qtbot.waitUntil(lambda: page.preview.number.maximum() == 399, timeout=10_000)
+
+
+def test_molecules_lie_where_the_camera_s_pixels_say(
+    qtbot: QtBot, open_page: Callable[[str], LocalizeController]
+) -> None:
+    """Regression: nm became pixels by the model's pixel size, also with another camera."""
+    controller = open_page("complete")
+    page = controller.page
+    qtbot.waitUntil(lambda: page.preview.number.maximum() == 399, timeout=10_000)
+    camera = CameraConfig(pixel_size_x_nm=123.0, pixel_size_y_nm=77.0)
+    controller.context.session.update("Set camera", camera=camera)
+    qtbot.mouseClick(page.preview.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: page.preview.view.n_points("z (nm)") == 20, timeout=20_000)
+    assert page.preview._pixel_size_nm == (123.0, 77.0)
 
 
 def test_a_finished_fit_becomes_the_project_s_localizations(

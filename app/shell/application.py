@@ -20,6 +20,7 @@ from app.controllers.page_controller import AppContext
 from app.controllers.session import ProjectSession
 from app.engine_link.path_mapping import PathMap
 from app.settings import SettingsStore, engine_command
+from app.shell.collector import begin_start, end_start
 from app.shell.crash import CrashGuard, SessionMark
 from app.shell.desktop import Desktop
 from app.shell.logs import LogBuffer, install_qt_handler, write_to_file
@@ -33,6 +34,7 @@ __all__ = ["make_application", "make_context", "run"]
 
 def run(project: Path | None = None, *, example: bool = False) -> int:
     """Show the window until it is closed; return the exit code."""
+    begin_start()
     application = make_application()
     data = _folder(QStandardPaths.StandardLocation.AppLocalDataLocation)
     config = _folder(QStandardPaths.StandardLocation.AppConfigLocation)
@@ -53,6 +55,7 @@ def run(project: Path | None = None, *, example: bool = False) -> int:
     desktop = Desktop(context, theme, log, data)
     guard.caught.connect(lambda what: desktop.report_crash(what, guard.saved_in))
     desktop.window.closed.connect(application.quit)
+    desktop.window.ready.connect(end_start)
     # The system shuts down: everything to disk before it asks the windows to close.
     application.commitDataRequest.connect(lambda _manager: context.session.save_now())
     desktop.begin(project, example=example)

@@ -46,10 +46,13 @@ class MainWindow(QMainWindow):
         Another page is in front.
     closed
         The window was closed for good.
+    ready
+        All pages were made, and what others need was imported.
     """
 
     step_shown = Signal(object)
     closed = Signal()
+    ready = Signal()
 
     def __init__(
         self,
@@ -227,8 +230,11 @@ class MainWindow(QMainWindow):
                 return
         self._warm_up.stop()
         self.context.background.run(
-            "libraries", import_graphics, lambda _none: None, lambda _problem: None
+            "libraries", import_graphics, self._tell_ready, self._tell_ready
         )
+
+    def _tell_ready(self, _outcome: object) -> None:
+        self.ready.emit()
 
     def _restore(self) -> None:
         settings = self.context.settings.value

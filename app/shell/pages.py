@@ -12,14 +12,19 @@ from app.models.steps import Step
 
 __all__ = ["import_graphics", "import_libraries", "make_controller"]
 
-# What takes long to import and makes nothing of Qt, so that another thread may do it.
+# What takes long to import and makes no widget while it is imported, so that another thread may.
 _LIBRARIES = (
     "scipy.ndimage",
     "scipy.io",
     "cmap",
     "app.models.recognition",
     "decode_engine.analysis.rendering",
+    "pyqtgraph",
 )
+# A page's schema is made once in a process; the longest ones here, and not when it is shown.
+_CONFIGS = (
+    "CameraConfig", "CalibrateConfig", "SimulationConfig", "TrainingConfig", "LocalizeConfig",
+)  # fmt: skip
 
 
 def make_controller(step: Step, context: AppContext) -> PageController:
@@ -32,6 +37,14 @@ def import_libraries(check: Callable[[], None]) -> None:
     for name in _LIBRARIES:
         check()
         importlib.import_module(name)
+    for step in Step:
+        check()
+        _controller(step)
+    configs = importlib.import_module("decode_engine.contract.configs")
+    fields = importlib.import_module("app.views.form_fields")
+    for name in _CONFIGS:
+        check()
+        fields.schema_properties(getattr(configs, name))
 
 
 def import_graphics(_check: Callable[[], None]) -> None:

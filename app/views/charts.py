@@ -65,7 +65,7 @@ class _Chart(QWidget):
         self._labels = {"bottom": x_label, "left": y_label}
         self._title = title
         self._series: dict[str, _Series] = {}
-        self._plot = pg.PlotWidget(parent=self)
+        self._plot = pg.PlotWidget(parent=self, enableMenu=False)
         self._item = self._plot.getPlotItem()
         self._item.setMenuEnabled(False)
         # Made without a parent, it would stay behind as a window of its own.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, ClassVar, Literal
 
 from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, Signal
@@ -23,6 +24,7 @@ __all__ = [
     "describe",
     "parse_number",
     "pretty_unit",
+    "schema_properties",
 ]
 
 LightLevel = Literal["ok", "doubt", "bad", "none"]
@@ -30,6 +32,13 @@ Kind = Literal["float", "int", "bool", "str", "choice", "number_or_text", "numbe
 
 _SUFFIXES = ("_per_um2", "_per_adu", "_nm", "_um", "_px", "_adu", "_ms", "_s", "_e")
 _AUTOMATIC = "automatic"
+
+
+@cache
+def schema_properties(config_type: type[Config]) -> Mapping[str, Any]:
+    """Return what the schema says about each field; made once, as that takes up to 25 ms."""
+    properties: Mapping[str, Any] = config_type.model_json_schema()["properties"]
+    return properties
 
 
 class FieldProblem(ValueError):
@@ -73,7 +82,7 @@ class FieldSpec:
     @classmethod
     def of(cls, config_type: type[Config], name: str, label: str | None = None) -> FieldSpec:
         """Read a field of a configuration."""
-        schema = config_type.model_json_schema()["properties"][name]
+        schema = schema_properties(config_type)[name]
         parts = [p for p in schema.get("anyOf", [schema]) if p.get("type") != "null"]
         optional = len(parts) < len(schema.get("anyOf", [schema]))
         main, kinds = parts[0], {p.get("type") for p in parts}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from app.models.explore_filters import FILTER_FIELDS, cuts_of
 from decode_engine.contract.configs import FilterConfig, RenderConfig
-from decode_engine.contract.jobs import ExportSpec, RenderSpec
+from decode_engine.contract.jobs import ExportFormat, ExportSpec, RenderSpec
 
 __all__ = ["EXPORT_KINDS", "ExportInputs", "ExportKind", "filter_words", "free_path"]
 
@@ -49,10 +49,16 @@ class ExportKind:
     spec: Callable[[ExportInputs, Path], ExportSpec | RenderSpec]
 
 
-def _table(inputs: ExportInputs, out: Path) -> ExportSpec:
-    return ExportSpec(
-        localizations=inputs.localizations, out=str(out), format="csv", filters=inputs.filters
-    )
+def _table_of(format_name: ExportFormat) -> Callable[[ExportInputs, Path], ExportSpec]:
+    def spec(inputs: ExportInputs, out: Path) -> ExportSpec:
+        return ExportSpec(
+            localizations=inputs.localizations,
+            out=str(out),
+            format=format_name,
+            filters=inputs.filters,
+        )
+
+    return spec
 
 
 def _picture(inputs: ExportInputs, out: Path) -> RenderSpec:
@@ -76,6 +82,9 @@ def _measurable_picture(inputs: ExportInputs, out: Path) -> RenderSpec:
     )
 
 
+# The formats' own words live with their writers (`decode_engine.io.dialects`); repeated here
+# are only those for people who know their program and not its files. Imported there, all
+# writers would take a second of the app's start.
 EXPORT_KINDS = (
     ExportKind(
         name="csv",
@@ -83,7 +92,7 @@ EXPORT_KINDS = (
         words="All columns with their units; for Excel, R, Python, MATLAB.",
         suffix=".csv",
         draws=False,
-        spec=_table,
+        spec=_table_of("csv"),
     ),
     ExportKind(
         name="png",
@@ -100,6 +109,46 @@ EXPORT_KINDS = (
         suffix=".tif",
         draws=True,
         spec=_measurable_picture,
+    ),
+    ExportKind(
+        name="smap-sml",
+        title="SMAP",
+        words="_sml.mat with camera and provenance; opens with a double click.",
+        suffix="_sml.mat",
+        draws=False,
+        spec=_table_of("smap-sml"),
+    ),
+    ExportKind(
+        name="thunderstorm",
+        title="ThunderSTORM (Fiji)",
+        words="CSV with its protocol, and a macro that opens both.",
+        suffix="_thunderstorm.csv",
+        draws=False,
+        spec=_table_of("thunderstorm"),
+    ),
+    ExportKind(
+        name="picasso",
+        title="Picasso",
+        words="_locs.hdf5 with the .yaml beside it; keep the two together.",
+        suffix="_locs.hdf5",
+        draws=False,
+        spec=_table_of("picasso"),
+    ),
+    ExportKind(
+        name="decode-h5",
+        title="DECODE (Python)",
+        words="What DECODE 0.10 itself saves; x and y in its own order.",
+        suffix="_decode.h5",
+        draws=False,
+        spec=_table_of("decode-h5"),
+    ),
+    ExportKind(
+        name="parquet",
+        title="Parquet",
+        words="Compact columns with units for pandas, polars, R.",
+        suffix=".parquet",
+        draws=False,
+        spec=_table_of("parquet"),
     ),
 )
 

@@ -7,7 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.models.camera_presets import CameraMode, CameraPreset, apply_mode, matching_presets
+from app.models.camera_presets import (
+    CameraMode,
+    CameraPreset,
+    apply_mode,
+    matching_presets,
+    stated_values,
+)
 from decode_engine.contract.configs import CameraConfig
 from decode_engine.io.movies import MovieMetadata
 
@@ -95,7 +101,10 @@ def propose_camera(metadata: MovieMetadata, presets: Iterable[CameraPreset]) -> 
         found = _stated(properties, keys)
         if found is not None and found[1] >= lowest:
             take(name, found[1], f"camera property '{found[0]}'")
-    if preset is not None and preset.kind == "emccd":
+    if preset is not None and preset.rules:
+        for stated in stated_values(preset, metadata):
+            take(stated.field, stated.value, stated.reason)
+    elif preset is not None and preset.kind == "emccd":
         andor = (_ANDOR_EM_GAIN,) if preset.vendor == "Andor" else ()
         gain = _stated(properties, (*_EM_GAINS, *andor))
         if _conventional(properties):

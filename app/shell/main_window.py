@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 
 from PySide6.QtCore import QByteArray, Qt, QTimer, Signal
-from PySide6.QtGui import QCloseEvent
+from PySide6.QtGui import QCloseEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QAbstractSpinBox,
     QLineEdit,
@@ -35,6 +35,7 @@ __all__ = ["MainWindow"]
 _log = logging.getLogger(__name__)
 # Made only when it is shown: its OpenGL canvas takes most of a second.
 _ON_DEMAND = (Step.EXPLORE,)
+_HELP_FROM_PX = 1400  # from this width on the help has room beside any page
 
 
 class MainWindow(QMainWindow):
@@ -46,12 +47,18 @@ class MainWindow(QMainWindow):
         Another page is in front.
     closed
         The window was closed for good.
+    help_shown : bool
+        The help beside the page was shown or hidden.
+    help_requested
+        The help should be shown or, where it is, hidden.
     ready
         All pages were made, and what others need was imported.
     """
 
     step_shown = Signal(object)
     closed = Signal()
+    help_shown = Signal(bool)
+    help_requested = Signal()
     ready = Signal()
 
     def __init__(
@@ -90,6 +97,8 @@ class MainWindow(QMainWindow):
             self._stack.addWidget(controller.page)
             _leave_drops_to_the_window(controller.page)
             controller.go_to.connect(self._on_go_to)
+            controller.page.help_requested.connect(self.help_requested)
+            controller.page.offer_help(self._help.isHidden())
             self._show_notice(step)
         return self._controllers[step]
 
@@ -130,9 +139,28 @@ class MainWindow(QMainWindow):
     def _start_making(self, _outcome: object) -> None:
         self._warm_up.start()
 
+    @property
+    def helps(self) -> bool:
+        """Whether the help is beside the page."""
+        return not self._help.isHidden()
+
     def show_help(self, visible: bool) -> None:
         """Show or hide the help beside the page."""
         self._help.setVisible(visible)
+        for controller in self._controllers.values():
+            controller.page.offer_help(not visible)
+        self.help_shown.emit(visible)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Give the help room where there is some, until the user has chosen."""
+        super().resizeEvent(event)
+        self._suit_help()
+
+    def _suit_help(self) -> None:
+        chosen = self.context.settings.value.help_visible
+        visible = self.width() >= _HELP_FROM_PX if chosen is None else chosen
+        if visible != self.helps:
+            self.show_help(visible)
 
     @property
     def current_page(self) -> Page:
@@ -187,14 +215,14 @@ class MainWindow(QMainWindow):
         self._splitter.setCollapsible(0, False)
         self._splitter.setCollapsible(1, False)
         self._splitter.setStretchFactor(1, 1)
-        self._splitter.setSizes([184, 820, 260])
+        self._splitter.setSizes([156, 884, 240])
         self.setCentralWidget(self._splitter)
         self.setStatusBar(self.jobs_bar)
         self.sidebar.step_chosen.connect(self.show_step)
         self.jobs_bar.step_requested.connect(self.show_step)
         self._navigation.back_requested.connect(lambda: self.go(-1))
         self._navigation.next_requested.connect(lambda: self.go(+1))
-        self.help_close_requested = self._help.close_requested
+        self._help.close_requested.connect(self.help_requested)
 
     def go(self, direction: int) -> None:
         """Show the next step (+1) or the one before (-1), where there is one."""
@@ -238,7 +266,6 @@ class MainWindow(QMainWindow):
 
     def _restore(self) -> None:
         settings = self.context.settings.value
-        self._help.setVisible(settings.help_visible)
         for text, restore in (
             (settings.window_geometry, self.restoreGeometry),
             (settings.splitter_state, self._splitter.restoreState),
@@ -246,6 +273,7 @@ class MainWindow(QMainWindow):
             if text:
                 # A state that Qt does not know is ignored by it.
                 restore(QByteArray.fromBase64(QByteArray(text.encode())))
+        self._suit_help()
 
     def _remember(self) -> None:
         self.context.settings.update(

@@ -22,7 +22,6 @@ from decode_engine.io.movies import open_movie
 
 __all__ = ["OpenCalibration", "open_calibration", "save_calibration", "write_flat_calibration"]
 
-FLAT_NAME = "gaussian_2d.h5"
 # An old Gaussian calibration has its widths in pixels; any size makes it readable, and the
 # verdict on pixel sizes says that it is not known.
 _UNKNOWN_PIXEL = PixelSize(x_nm=100.0, y_nm=100.0)
@@ -89,8 +88,11 @@ def open_calibration(
 
 
 def write_flat_calibration(sigma_nm: float, folder: Path) -> str:
-    """Write the 2D Gaussian of this width into the project; return its path."""
-    path = folder / FLAT_NAME
+    """Write the 2D Gaussian of this width into the project; return its path.
+
+    Each width has a file of its own, so that undo and runs that go on find the one they mean.
+    """
+    path = folder / f"gaussian_2d_{sigma_nm:g}nm.h5"
     calibration = Calibration(
         psf=GaussianPsf(sigma0_x_nm=sigma_nm, sigma0_y_nm=sigma_nm),
         source=f"2D Gaussian of {sigma_nm:g} nm, without a calibration",

@@ -25,6 +25,7 @@ from pytestqt.qtbot import QtBot
 
 from app.controllers.calibration import CalibrationController
 from app.controllers.page_controller import AppContext
+from app.models.steps import Step
 from decode_engine.contract.configs import CalibrateConfig, CameraConfig
 from decode_engine.contract.jobs import CalibrateSpec, PsfPreviewSpec
 from decode_engine.domain.calibration import Calibration, SplinePsf
@@ -379,3 +380,25 @@ def test_each_channel_of_a_uipsf_file_can_be_chosen(
         timeout=10_000,
     )
     assert box.currentData() == 1
+
+
+def test_undo_of_a_2d_width_brings_its_calibration_back(
+    qtbot: QtBot, controller: CalibrationController
+) -> None:
+    """Regression: one file served all widths, so undo named 130 nm and trained with 90 nm."""
+    session = controller.context.session
+    for sigma_nm in (130.0, 90.0):
+        session.set_page(Step.CALIBRATION)  # ends a row of changes that undo would merge
+        controller.page.flat_way.use_requested.emit(sigma_nm)
+        qtbot.waitUntil(
+            lambda s=sigma_nm: (  # type: ignore[misc]
+                session.settings.calibration.path is not None
+                and session.settings.calibration.psf_sigma_nm == s
+            ),
+            timeout=10_000,
+        )
+    session.undo()
+    choice = session.settings.calibration
+    assert choice.psf_sigma_nm == 130.0
+    written = read_calibration(Path(str(choice.path)))
+    assert written.psf.sigma0_x_nm == pytest.approx(130.0)  # type: ignore[union-attr]

@@ -100,12 +100,17 @@ class _Content(NamedTuple):
 def _read(path: Path) -> _Content:
     from arro3.io import read_parquet
 
+    _require_whole(path)
     try:
         reader = read_parquet(str(path))
         names = list(reader.schema.names)
         metadata = dict(reader.schema.metadata_str)
         table = reader.read_all()
-    except Exception as error:  # arro3 raises its own kinds, which have no common name
+    except BaseException as error:
+        # arro3 has kinds of its own without a common name; damage it did not expect is a "panic"
+        # of Rust, which is no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise LocalizationsError(
             f"{path} is not a Parquet file that can be read.",
             hint="It may be cut off; copy or make it again.",
@@ -113,6 +118,18 @@ def _read(path: Path) -> _Content:
         ) from error
     columns = {n: _numbers(path, n, table.column(n)) for n in _NAMES if n in names}
     return _Content(names, metadata, columns)
+
+
+def _require_whole(path: Path) -> None:
+    """Raise `LocalizationsError` unless the file ends as Parquet does (it is read from its end)."""
+    with path.open("rb") as file:
+        n_bytes = file.seek(0, 2)
+        file.seek(max(0, n_bytes - len(_MAGIC)))
+        if n_bytes < 3 * len(_MAGIC) or file.read() != _MAGIC:
+            raise LocalizationsError(
+                f"{path} is cut off: it begins as a Parquet file but does not end as one.",
+                hint="Copy or make it again.",
+            )
 
 
 def _numbers(path: Path, name: str, column: Any) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import LocalizationsError
 from decode_engine.io.delimited import Delimited, layout_of, read_numbers, split_unit
 from decode_engine.io.dialects.base import FileSample, Guess
@@ -98,17 +99,17 @@ def read_columns(layout: Delimited, chosen: Mapping[str, int]) -> dict[str, NDAr
 
 def missing_column(layout: Delimited, wanted: str, spellings: Sequence[str]) -> LocalizationsError:
     """Return the error for a column that is not there, with the nearest candidates."""
-    similar: list[str] = []
-    lower = {name.lower(): name for name in layout.names}
-    for spelling in spellings:
-        for near in difflib.get_close_matches(spelling.lower(), lower, n=3, cutoff=0.4):
-            if lower[near] not in similar:
-                similar.append(lower[near])
-    start = wanted[:1].lower()
-    similar += [n for n in layout.names if n not in similar and n.lower()[:1] == start][:2]
-    found = (
-        f"the nearest are {', '.join(map(repr, similar[:4]))}" if similar else "nothing is alike"
-    )
+    others = {spec.name for spec in Localizations.specs()} - {wanted}
+    near: dict[str, float] = {}
+    for name in layout.names:
+        plain = split_unit(name)[0].lower()
+        if not plain or plain in others:
+            continue
+        ratios = [difflib.SequenceMatcher(None, s.lower(), plain).ratio() for s in spellings]
+        # A name with the same first letter is likelier meant than another of the same length.
+        near[name] = max(ratios) + (0.3 if plain[0] == wanted[0] else 0.0)
+    similar = [name for name in sorted(near, key=lambda n: -near[n]) if near[name] >= 0.4][:3]
+    found = f"the nearest are {', '.join(map(repr, similar))}" if similar else "nothing is alike"
     return LocalizationsError(
         f"{layout.path} has no column {spellings[0]!r}; {found}.",
         hint="Rename the column if it means the same, or say which column means what with a "

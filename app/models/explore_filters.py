@@ -158,17 +158,20 @@ class MaskCache:
             for r in config.ranges
             if r.column in self._columns and not (r.low is None and r.high is None)
         ]
-        self._masks = {key: self._masks[key] for key in wanted if key in self._masks}
+        # A dictionary of its own, as two threads may be here (a filter that moved on).
+        masks = dict(self._masks)
         for key in wanted:
-            if key not in self._masks:
+            if key not in masks:
                 column, low, high = key
                 spec = FilterSpec(ranges=(ColumnRange(column=column, low=low, high=high),))
-                self._masks[key] = spec.mask(self._table)
+                masks[key] = spec.mask(self._table)
+        masks = {key: masks[key] for key in wanted}
+        self._masks = masks
         if not wanted:
             return None
-        kept = self._masks[wanted[0]].copy()
+        kept = masks[wanted[0]].copy()
         for key in wanted[1:]:
-            kept &= self._masks[key]
+            kept &= masks[key]
         return kept
 
 

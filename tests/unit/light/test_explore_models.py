@@ -32,8 +32,10 @@ from app.models.explore_memory import (
 )
 from app.models.explore_view import ViewTransform
 from app.models.projection import Camera, Cloud, box_edges, draw_cloud, rotation
+from decode_engine.analysis.filtering import FilterSpec
 from decode_engine.contract.configs import FilterConfig, FilterRange, RenderConfig
 from decode_engine.domain.localizations import Localizations
+from decode_engine.domain.table import BoolArray
 
 N = 5000
 FIELDS = {field.key: field for field in FILTER_FIELDS}
@@ -83,6 +85,26 @@ def test_a_mask_that_was_given_away_does_not_change() -> None:
     before = kept.copy()
     masks.mask(with_cuts(first, FIELDS["z"], 0.0, 10.0))
     np.testing.assert_array_equal(kept, before)
+
+
+def test_masks_may_be_asked_for_by_two_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: newer filters threw away the ranges that older ones were still computing."""
+    masks, plain = MaskCache(table()), FilterSpec.mask
+    first = with_cuts(FilterConfig(), FIELDS["photons"], 50.0, math.inf)
+    both = with_cuts(first, FIELDS["z"], 0.0, 60.0)
+    wanted = MaskCache(table()).mask(both)
+    newer = [with_cuts(FilterConfig(), FIELDS["frame"], 10.0, 20.0)]
+
+    def interrupted(spec: FilterSpec, rows: Localizations) -> BoolArray:
+        if spec.ranges[0].column == "z_nm" and newer:
+            masks.mask(newer.pop())
+        return plain(spec, rows)
+
+    monkeypatch.setattr(FilterSpec, "mask", interrupted)
+    kept = masks.mask(both)
+    assert kept is not None
+    assert wanted is not None
+    np.testing.assert_array_equal(kept, wanted)
 
 
 def test_filters_of_columns_that_are_missing_do_not_apply() -> None:

@@ -81,6 +81,7 @@ class ExploreController(PageController):
         self._picture: Picture | None = None
         self._copy_waits = False
         self._fields: tuple[FilterField, ...] = ()
+        self._sources: tuple[ColorBy, ...] = ("none",)
         self._overlays = Overlays()
         self.loop = RenderLoop(self)
         self.measurements = Measurements(context.background, self.page.measure, self)
@@ -198,7 +199,7 @@ class ExploreController(PageController):
         changed = settings.filters != self._filters
         self._filters = settings.filters
         if settings.render != look_to_config(self._look, settings.render):
-            look = look_from_config(settings.render, self._look)
+            look = self._possible(look_from_config(settings.render, self._look))
             if look != self._look:
                 self._look = look
                 self._show_look()
@@ -478,12 +479,14 @@ class ExploreController(PageController):
 
     def _recall_look(self, sources: tuple[ColorBy, ...]) -> None:
         look = look_from_json(self.context.session.recall("explore-look")) or Look()
-        look = look_from_config(self.context.session.settings.render, look)
-        if look.color_by not in sources:
-            look = look.colored_by(sources[0])
-        self._look = look
+        self._sources = sources
+        self._look = self._possible(look_from_config(self.context.session.settings.render, look))
         self.page.look.set_sources(sources)
         self._show_look()
+
+    def _possible(self, look: Look) -> Look:
+        """Return the look, coloured by something that the table has: a flat one has no z."""
+        return look if look.color_by in self._sources else look.colored_by(self._sources[0])
 
     def _recall_view(self, path: str) -> None:
         self.page.canvas.fit()

@@ -307,6 +307,12 @@ def test_a_flat_table_has_no_height_to_choose(
     combo = child(explore.page, QComboBox, "color-by")
     assert combo.findData("z") == -1
     assert density(explore).sum() == pytest.approx(N, rel=0.01)
+    # Regression: whatever changed in the project then coloured a flat table by z all the same.
+    session = explore.context.session
+    session.update("By z", render=session.settings.render.model_copy(update={"color": "z"}))
+    settle(qtbot, explore)
+    assert explore._look.color_by != "z"
+    assert density(explore).sum() == pytest.approx(N, rel=0.01)
     explore.page._tabs.setCurrentIndex(1)
     settle(qtbot, explore)
     assert "no height" in text(explore, "3d-notice")

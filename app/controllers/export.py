@@ -81,9 +81,8 @@ class ExportController(PageController):
 
     def _folder(self) -> Path:
         chosen = self.context.session.recall(_SETTING)
-        if isinstance(chosen, str) and chosen:
-            return Path(chosen)
-        return self.context.session.folder / "exports"
+        name = chosen if isinstance(chosen, str) and chosen else "exports"
+        return self.context.session.folder / name  # a full path stands for itself
 
     def _files(self) -> list[ExportedFile]:
         runs = self.context.session.project.runs
@@ -112,8 +111,10 @@ class ExportController(PageController):
 
     def _planned(self, names: Sequence[str]) -> list[_Planned]:
         stem = movie_stem(self.context.session.settings.localizations or "localizations")
+        jobs, folder = self.context.jobs, self._folder()
+        promised = {out for run, out in self._jobs.items() if jobs.state(run).is_active}
         return [
-            _Planned(kind=kind, out=free_path(self._folder(), stem, kind.suffix))
+            _Planned(kind=kind, out=free_path(folder, stem, kind.suffix, promised))
             for kind in EXPORT_KINDS
             if kind.name in names
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,10 +153,13 @@ EXPORT_KINDS = (
 )
 
 
-def free_path(folder: Path, stem: str, suffix: str) -> Path:
-    """Return a path that does not exist yet: ``stem.csv``, else ``stem-2.csv``, and so on."""
+def free_path(folder: Path, stem: str, suffix: str, promised: Collection[Path] = ()) -> Path:
+    """Return a path that does not exist yet: ``stem.csv``, else ``stem-2.csv``, and so on.
+
+    ``promised`` are the files of jobs that have not written them yet.
+    """
     path, number = folder / f"{stem}{suffix}", 1
-    while path.exists():
+    while path.exists() or path in promised:
         number += 1
         path = folder / f"{stem}-{number}{suffix}"
     return path

@@ -85,6 +85,21 @@ def test_all_kinds_are_written_filtered_and_never_replaced(
     assert (folder / "cell-2.csv").is_file()
 
 
+def test_files_that_wait_to_be_written_are_not_written_twice(
+    qtbot: QtBot, page: ExportPage, app_context: AppContext
+) -> None:
+    """Regression: a second click before the first file was there asked for the same file."""
+    page.folder.setText("mine")
+    page.folder.editingFinished.emit()
+    for name, box in page.kinds.items():
+        box.setChecked(name == "csv")
+    for _ in range(2):
+        qtbot.mouseClick(page.start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: _states(page) == ["done", "done"], timeout=60_000)
+    folder = app_context.session.folder / "mine"  # a bare name lies in the project
+    assert sorted(path.name for path in folder.iterdir()) == ["cell-2.csv", "cell.csv"]
+
+
 def test_without_filters_everything_is_written(
     qtbot: QtBot, page: ExportPage, app_context: AppContext
 ) -> None:

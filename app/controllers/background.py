@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import threading
+import time
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
-from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
 
 from app.models.problem import Problem
 
@@ -15,40 +18,96 @@ __all__ = ["Background", "Superseded"]
 
 T = TypeVar("T")
 _THREADS = 2
+_MOST_THREADS = 8
+_STUCK_AFTER_S = 3.0
+_LOOK_EVERY_MS = 1000
+_PATIENCE_S = 5.0
 
 
 class Superseded(Exception):
     """Raised by the check in work whose result nobody waits for any more."""
 
 
-class _Task(QRunnable):
-    def __init__(self, run: Callable[[], None]) -> None:
-        super().__init__()
-        self._run = run
+class _Workers:
+    """Two threads that take tasks in order, and more while some of them are stuck.
 
-    def run(self) -> None:
-        self._run()
+    A read from a network drive that hangs does not come back, and nothing can end it. Such a
+    thread must neither keep other work waiting nor the app from quitting: the threads are
+    daemons, and not those of Qt's pool, which waits for its own without limit.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._busy_since: dict[int, float] = {}  # thread -> when its task began
+
+    def start(self, task: Callable[[], None]) -> None:
+        self._tasks.put(task)
+        self.relieve()
+
+    @property
+    def waiting(self) -> bool:
+        return not self._tasks.empty()
+
+    def relieve(self) -> None:
+        """Start a thread if tasks wait and too few threads are able to take them."""
+        with self._lock:
+            now = time.monotonic()
+            stuck = sum(now - since > _STUCK_AFTER_S for since in self._busy_since.values())
+            if len(self._threads) - stuck >= _THREADS or self._tasks.empty():
+                return
+            if len(self._threads) < _MOST_THREADS:
+                thread = threading.Thread(target=self._work, name="background", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def close(self, patience_s: float) -> bool:
+        """Let the threads end; return whether all did in that time."""
+        for _ in self._threads:
+            self._tasks.put(None)
+        end = time.monotonic() + patience_s
+        for thread in self._threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _work(self) -> None:
+        me = threading.get_ident()
+        while (task := self._tasks.get()) is not None:
+            with self._lock:
+                self._busy_since[me] = time.monotonic()
+            try:
+                task()
+            finally:
+                with self._lock:
+                    del self._busy_since[me]
+            del task  # what it holds may be large
 
 
 class Background(QObject):
-    """Runs functions in two threads; of each key only the latest result arrives.
+    """Runs functions in a few threads; of each key only the latest result arrives.
 
     Results come back in the window's thread. Work gets a ``check`` that it calls now and then;
-    it raises `Superseded` once newer work of the same key was asked for.
+    it raises `Superseded` once newer work of the same key was asked for. Work that hangs holds
+    nothing up but itself.
     """
 
     _finished = Signal(str, int, object, object)  # key, generation, result, problem
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
-        self._pool = QThreadPool(self)
-        self._pool.setMaxThreadCount(_THREADS)
+        self._workers = _Workers()
         self._numbers = itertools.count(1)
         self._latest: dict[str, int] = {}
         self._receivers: dict[
             tuple[str, int], tuple[Callable[[Any], None], Callable[[Problem], None]]
         ] = {}
+        self._telling = threading.Lock()
+        self._closed = False
         self._finished.connect(self._deliver)
+        self._relief = QTimer(self)
+        self._relief.setInterval(_LOOK_EVERY_MS)
+        self._relief.timeout.connect(self._relieve)
 
     def run(
         self,
@@ -58,6 +117,8 @@ class Background(QObject):
         failed: Callable[[Problem], None],
     ) -> None:
         """Run ``work(check)``; then call ``done(result)`` or ``failed(problem)``."""
+        if self._closed:
+            return
         generation = next(self._numbers)
         self._latest[key] = generation
         self._receivers[key, generation] = (done, failed)
@@ -76,11 +137,11 @@ class Background(QObject):
                 pass
             except Exception as error:  # noqa: BLE001 - the thread's rim: becomes a card
                 problem = Problem.from_error(error)
-            # The window may be gone by now, and with it whoever waits.
-            with contextlib.suppress(RuntimeError):
-                self._finished.emit(key, generation, result, problem)
+            self._tell(key, generation, result, problem)
 
-        self._pool.start(_Task(task))
+        self._workers.start(task)
+        if self._workers.waiting and not self._relief.isActive():
+            self._relief.start()
 
     def cancel(self, key: str) -> None:
         """Forget work of a key; its result will not arrive."""
@@ -91,11 +152,30 @@ class Background(QObject):
         """Whether some result is still to come."""
         return bool(self._receivers)
 
-    def close(self) -> None:
-        """Forget all work and wait until the threads are idle."""
+    def close(self, patience_s: float = _PATIENCE_S) -> bool:
+        """Forget all work; return whether the threads ended, or False after ``patience_s``.
+
+        What still hangs then finds nobody to tell: no signal leaves a closed background.
+        """
+        with self._telling:
+            self._closed = True
         self._latest.clear()
         self._receivers.clear()
-        self._pool.waitForDone()
+        with contextlib.suppress(RuntimeError):  # Qt may have taken its part apart already
+            self._relief.stop()
+        return self._workers.close(patience_s)
+
+    def _relieve(self) -> None:
+        self._workers.relieve()
+        if not self._workers.waiting:
+            self._relief.stop()
+
+    def _tell(self, key: str, generation: int, result: object, problem: Problem | None) -> None:
+        """Hand a result to the window's thread, unless there is none any more."""
+        with self._telling:
+            if not self._closed:
+                with contextlib.suppress(RuntimeError):
+                    self._finished.emit(key, generation, result, problem)
 
     def _deliver(self, key: str, generation: int, result: object, problem: object) -> None:
         receivers = self._receivers.pop((key, generation), None)

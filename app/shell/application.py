@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import platform
 import sys
 import tempfile
@@ -66,10 +67,14 @@ def run(project: Path | None = None, *, example: bool = False) -> int:
     code = application.exec()
     signals.close()
     context.session.close()
-    context.background.close()
+    ended = context.background.close()
     guard.remove()
     log.remove()
     mark.end()
+    if not ended:
+        # A thread hangs in a read from a drive that does not answer; Python would not end it.
+        sys.stdout.flush()
+        os._exit(code)
     return code
 
 

@@ -41,7 +41,7 @@ _DEVICE = "Device: auto, cpu, cuda, cuda:1, mps."
 _SidePx: TypeAlias = Annotated[int, Field(ge=1, le=8192)]
 ExportFormat: TypeAlias = Literal[
     "csv", "smap-sml", "smap-csv", "thunderstorm", "picasso", "decode-h5", "decode-csv",
-    "challenge", "parquet",
+    "decode-h5-smap", "decode-csv-smap", "challenge", "parquet",
 ]  # fmt: skip
 
 

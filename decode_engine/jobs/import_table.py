@@ -134,7 +134,15 @@ def _metadata(source: Path, imported: ImportedTable) -> LocalizationMetadata:
     }
     if imported.metadata is not None:
         notes = (*imported.metadata.notes, *(n for n in said if n not in imported.metadata.notes))
-        return dataclasses.replace(imported.metadata, notes=notes, **changed)  # type: ignore[arg-type]
+        config = {**imported.metadata.config, "roi_origin_px": list(geometry.roi_origin_px)}
+        if geometry.roi_origin_px == (0, 0):
+            del config["roi_origin_px"]
+        return dataclasses.replace(
+            imported.metadata,
+            notes=notes,
+            config=MappingProxyType(config),
+            **changed,  # type: ignore[arg-type]
+        )
     n_frames = geometry.n_frames or 0
     last = int(table.frame.max()) + 1 if len(table) else 0
     return LocalizationMetadata(

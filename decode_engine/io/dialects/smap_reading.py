@@ -250,7 +250,7 @@ def _movies(value: MatlabValue | None, origin: tuple[int, int] | None) -> list[_
 
 def _movie(member: dict[str, MatlabValue], origin: tuple[int, int] | None) -> _Movie:
     info = member.get("info")
-    name = base_name(str(member.get("name", "")))
+    name = base_name(_text(member.get("name")))
     if not isinstance(info, dict):
         return _Movie(name=name)
     pixel_um = numbers(info.get("cam_pixelsize_um", info.get("pixsize")))
@@ -272,6 +272,12 @@ def _movie(member: dict[str, MatlabValue], origin: tuple[int, int] | None) -> _M
     return _Movie(name=name, geometry=geometry, camera=_camera(info, pixel_nm))
 
 
+def _text(value: MatlabValue | None) -> str:
+    if isinstance(value, MatlabList):  # a column of characters, as other programs write it
+        return "".join(one for one in value if isinstance(one, str))
+    return value if isinstance(value, str) else ""
+
+
 def _camera(info: dict[str, MatlabValue], pixel_nm: Sequence[float]) -> dict[str, object]:
     assigned = info.get("assigned")
 
@@ -283,8 +289,7 @@ def _camera(info: dict[str, MatlabValue], pixel_nm: Sequence[float]) -> dict[str
     camera: dict[str, object] = {}
     if has_em is not None:
         camera["kind"] = "emccd" if has_em else "scmos"
-    comment = info.get("comment")
-    if isinstance(comment, str) and comment:
+    if comment := _text(info.get("comment")):
         camera["name"] = comment
     if pixel_nm:
         camera["pixel_size_x_nm"], camera["pixel_size_y_nm"] = pixel_nm[0], pixel_nm[-1]

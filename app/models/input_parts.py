@@ -83,11 +83,11 @@ def _localize_parts(
     parts = {
         "movie": _digest(movies),
         "localization settings": digest(_json(settings.localize, _NOT_LOCALIZE)),
+        # Also where there is none: one that is set later takes the place of the model's own.
+        "camera": _camera(settings.camera, files),
     }
     if spec.get("model"):
         parts["model"] = _digest([file_digest(settings.model, files)])
-    if spec.get("camera"):
-        parts["camera"] = _camera(settings.camera, files)
     return parts
 
 

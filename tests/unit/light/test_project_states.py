@@ -146,6 +146,19 @@ def test_model_is_stale_and_says_what_changed(changes: dict[str, Any], words: st
     assert state.reason == f"Changed since this model was trained: {words}."
 
 
+def test_localizations_are_stale_once_a_camera_takes_the_place_of_the_model_s_own() -> None:
+    """Regression: found without a camera of the project, they stayed right whatever was set."""
+    settings = ProjectSettings(movies=(MovieEntry(path=MOVIE),), model=MODEL)
+    spec = {"movies": [MOVIE], "model": MODEL, "camera": None}
+    run = _run(Step.LOCALIZE, settings, spec=spec, outputs={"localizations": TABLE})
+    settings = settings.model_copy(update={"localizations": TABLE})
+    project = Project(settings=settings, runs=(run,))
+    assert _state(project, Step.LOCALIZE).status is StepStatus.DONE
+    state = _state(_with(project, camera=CAMERA), Step.LOCALIZE)
+    assert state.status is StepStatus.STALE
+    assert state.reason.endswith("camera.")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

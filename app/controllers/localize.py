@@ -414,7 +414,9 @@ class LocalizeController(PageController):
         if path == settings.localizations:
             return
         changes: dict[str, Any] = {"localizations": path}
-        description = self._descriptions.get(settings.model or "")
+        run = self.context.session.run_of_file(path)
+        model = settings.model if run is None else run.spec.get("model")
+        description = self._descriptions.get(str(model))
         if isinstance(description, ModelDescription):
             color = "z" if description.is_3d else "none"
             changes["render"] = settings.render.model_copy(update={"color": color})

@@ -32,7 +32,7 @@ class UserSettings(Config):
     cache_folder: str = ""  # empty: the system's place for temporary files
     colormap: str = "viridis"
     tour_seen: bool = False
-    help_visible: bool = True
+    help_visible: bool | None = None  # None: where the window is wide enough
     window_geometry: str = ""  # base64 of QWidget.saveGeometry
     splitter_state: str = ""  # base64 of QSplitter.saveState
     last_folder: str = ""

@@ -60,9 +60,10 @@ class Commands(QObject):
         self.tour = Tour(window)
         self.actions = ActionSet(window, self)
         self.projects.fill_recent(self.actions.menus["&Project"], self.actions["save-as"])
-        self.actions["help-panel"].setChecked(self._context.settings.value.help_visible)
+        self.actions["help-panel"].setChecked(window.helps)
+        window.help_shown.connect(self.actions["help-panel"].setChecked)
         self.actions[f"theme-{self._context.settings.value.theme}"].setChecked(True)
-        window.help_close_requested.connect(self.toggle_help)
+        window.help_requested.connect(self.toggle_help)
         window.step_shown.connect(lambda _step: self.refresh())
         self._context.session.undo_changed.connect(self.refresh)
         self._context.session.project_opened.connect(self.refresh)
@@ -135,10 +136,9 @@ class Commands(QObject):
 
     def toggle_help(self) -> None:
         """Show or hide the help beside the page, and remember it."""
-        visible = not self._context.settings.value.help_visible
+        visible = not self._window.helps
         self._context.settings.update(help_visible=visible)
         self._window.show_help(visible)
-        self.actions["help-panel"].setChecked(visible)
 
     def show_settings(self) -> None:
         """Show the settings."""

@@ -23,7 +23,7 @@ class NavigationBar(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self._back = named(QPushButton("Back"), "navigation-back")
         self._next = named(QPushButton("Next"), "navigation-next")
-        self._next.setProperty("primary", True)
+        self._next.setProperty("primary", False)
         self._words = named(QLabel(), "navigation-missing")
         self._words.setTextFormat(Qt.TextFormat.PlainText)
         self._words.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -47,6 +47,12 @@ class NavigationBar(QWidget):
         _lead(self._next, "", " →", steps[place + 1] if place + 1 < len(steps) else None)
         missing = state.status in (StepStatus.NOT_YET, StepStatus.ATTENTION, StepStatus.STALE)
         self._words.setText(state.reason if missing else "")
+        # One loud button at a time: Next becomes it when the page's own work is done.
+        done = state.status is StepStatus.DONE and step is not Step.START
+        if self._next.property("primary") != done:
+            self._next.setProperty("primary", done)
+            self._next.style().unpolish(self._next)
+            self._next.style().polish(self._next)
 
 
 def _lead(button: QPushButton, before: str, after: str, step: Step | None) -> None:

@@ -14,7 +14,7 @@ from PySide6.QtCore import (
     QTimer,
     Signal,
 )
-from PySide6.QtGui import QFont, QPainter, QPalette
+from PySide6.QtGui import QFocusEvent, QFont, QKeyEvent, QPainter, QPalette, QPen
 from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
@@ -31,9 +31,15 @@ from app.shell.theme import status_color
 __all__ = ["Sidebar"]
 
 _STATE = Qt.ItemDataRole.UserRole
+_WIDTH_PX = 156
 _ROW_PX = 46
 _MARK_PX = 16
 _TURN_MS = 120
+_BY_KEYBOARD = (
+    Qt.FocusReason.TabFocusReason,
+    Qt.FocusReason.BacktabFocusReason,
+    Qt.FocusReason.ShortcutFocusReason,
+)
 
 
 class Sidebar(QListWidget):
@@ -51,14 +57,15 @@ class Sidebar(QListWidget):
         super().__init__(parent)
         self.setObjectName("sidebar")
         self.setAccessibleName("Steps")
-        self.setFixedWidth(184)
+        self.setFixedWidth(_WIDTH_PX)
+        self.setViewportMargins(0, 6, 0, 0)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setMouseTracking(True)
         self._delegate = _StepDelegate(self)
         self.setItemDelegate(self._delegate)
         for step in Step:
             item = QListWidgetItem(STEP_INFO[step].title)
-            item.setSizeHint(QSize(184, _ROW_PX))
+            item.setSizeHint(QSize(_WIDTH_PX, _ROW_PX))
             self.addItem(item)
         self._turning = QTimer(self)
         self._turning.setInterval(_TURN_MS)
@@ -97,6 +104,17 @@ class Sidebar(QListWidget):
         state: StepState = self.item(list(Step).index(step)).data(_STATE)
         return state
 
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        """Show where the keyboard is once it is used; a click shows it anyway."""
+        self._delegate.ring = event.reason() in _BY_KEYBOARD
+        super().focusInEvent(event)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Show where the keyboard is."""
+        self._delegate.ring = True
+        self.viewport().update()
+        super().keyPressEvent(event)
+
     def _on_row(self, row: int) -> None:
         if row >= 0 and not self._quiet:
             self.step_chosen.emit(list(Step)[row])
@@ -112,6 +130,7 @@ class _StepDelegate(QStyledItemDelegate):
     """Mark, name, and the status in a word under it."""
 
     turn = 0.0
+    ring = False  # around the step that has the keyboard
 
     def paint(
         self,
@@ -134,6 +153,10 @@ class _StepDelegate(QStyledItemDelegate):
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(palette.color(role))
             painter.drawRoundedRect(row, 6, 6)
+        if self.ring and flags & QStyle.StateFlag.State_HasFocus:
+            painter.setPen(QPen(palette.color(QPalette.ColorRole.WindowText), 2))
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.drawRoundedRect(row.adjusted(1, 1, -1, -1), 5, 5)
         text = QPalette.ColorRole.HighlightedText if chosen else QPalette.ColorRole.WindowText
         color = palette.color(text)
         box = QRectF(row.left() + 10, row.center().y() - _MARK_PX / 2, _MARK_PX, _MARK_PX)

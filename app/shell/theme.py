@@ -61,6 +61,10 @@ QLabel#page-notice {{ background: {alternate}; border-left: 4px solid {stale};
     border-radius: 4px; padding: 6px 10px; }}
 QFrame#problem-card {{ background: {base}; border: 1px solid {line};
     border-left: 4px solid {attention}; border-radius: 6px; }}
+QGroupBox {{ font-weight: 600; border: 1px solid {line}; border-radius: 8px;
+    margin-top: 22px; padding: 2px; }}
+QGroupBox::title {{ subcontrol-origin: margin; subcontrol-position: top left;
+    padding: 2px 0 0 1px; color: {text}; }}
 QFrame[card="true"] {{ background: {base}; border: 1px solid {line}; border-radius: 8px; }}
 QListWidget#sidebar {{ background: {alternate}; border: none; outline: none; }}
 QWidget#help-panel {{ background: {alternate}; }}
@@ -68,12 +72,19 @@ QTextBrowser#help-text {{ background: transparent; border: none; }}
 QSplitter#splitter::handle {{ background: {line}; }}
 QStatusBar#status-bar {{ border-top: 1px solid {line}; }}
 QStatusBar#status-bar::item {{ border: none; }}
+QToolButton#page-help {{ background: {button}; border: 1px solid {line}; border-radius: 4px;
+    padding: 3px 10px; }}
+QToolButton#page-help:hover, QToolButton#page-help:focus {{ border-color: {accent}; }}
 QWidget#navigation {{ border-top: 1px solid {line}; }}
 QPushButton[primary="true"]:enabled {{ background: {accent}; color: {on_accent};
     border: 1px solid {accent}; border-radius: 4px; padding: 5px 16px; font-weight: 600; }}
 QPushButton[primary="true"]:disabled {{ background: {alternate}; color: {disabled};
     border: 1px solid {line}; border-radius: 4px; padding: 5px 16px; }}
 QPushButton[primary="true"]:focus {{ border: 2px solid {text}; padding: 4px 15px; }}
+QPushButton[way="true"] {{ background: {base}; border: 1px solid {line}; border-radius: 6px; }}
+QPushButton[way="true"]:hover, QPushButton[way="true"]:focus {{ border: 1px solid {accent}; }}
+QPushButton[way="true"]:checked {{ border: 2px solid {accent}; }}
+QPushButton[way="true"]:checked:focus {{ border: 2px solid {text}; }}
 QCheckBox::indicator, QRadioButton::indicator {{ width: 14px; height: 14px;
     border: 1px solid {muted}; background: {base}; }}
 QCheckBox::indicator {{ border-radius: 3px; }}
@@ -85,6 +96,7 @@ QCheckBox::indicator:indeterminate {{ background: {muted}; }}
 QRadioButton::indicator:checked {{ border-color: {accent};
     background: qradialgradient(cx: 0.5, cy: 0.5, radius: 0.5, fx: 0.5, fy: 0.5,
         stop: 0 {accent}, stop: 0.55 {accent}, stop: 0.65 {base}, stop: 1 {base}); }}
+QCheckBox::indicator:focus, QRadioButton::indicator:focus {{ border: 2px solid {text}; }}
 QCheckBox::indicator:disabled, QRadioButton::indicator:disabled {{ border-color: {line}; }}
 QCheckBox::indicator:checked:disabled {{ background: {line}; }}
 QToolTip {{ background: {base}; color: {text}; border: 1px solid {line}; padding: 4px; }}

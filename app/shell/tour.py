@@ -69,8 +69,8 @@ STOPS = (
     ),
     Stop(
         title="Help is here",
-        text="Each page explains itself beside it, each field when you point at it. F1 hides "
-        "and shows this.",
+        text="Each page explains itself beside it, each field when you point at it. F1 shows "
+        "and hides this.",
         step=Step.LOCALIZE,
         target="help-panel",
     ),
@@ -126,7 +126,8 @@ class Tour(QObject):
         self._window.show_step(stop.step)
         target: QWidget | None = self._window.findChild(QWidget, stop.target)
         if target is None or not target.isVisible():
-            target = self._window.sidebar
+            page = self._window.current_page
+            target = page.findChild(QWidget, "page-help") or self._window.sidebar
         self._overlay.show_stop(stop, target, self._place)
 
 

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.views.chart_legend import ChartLegend
 from app.views.form_fields import FieldProblem, parse_number
 from app.views.naming import named
 
@@ -35,8 +36,6 @@ _ON_DARK = ("#56B4E9", "#FF9F4A", "#2FD0A0", "#E39AC8", "#F0E442", "#A6CEE3")
 _SYMBOLS = ("o", "s", "t", "d", "+", "x")
 _FEW_POINTS = 80  # up to here each curve also carries its own symbol: never colour alone
 _THROTTLE_MS = 40
-_CORNERS = ((1, 0), (1, 1), (0, 1), (0, 0))  # (right, down), in the order of preference
-_LEGEND_PART = 0.4  # of width and height that a legend may cover
 
 
 def series_color(index: int, palette: QPalette) -> QColor:
@@ -75,8 +74,6 @@ class _Chart(QWidget):
         self._item.showGrid(x=True, y=True, alpha=0.15)
         for side in ("bottom", "left"):
             self._item.getAxis(side).enableAutoSIPrefix(False)
-        self._legend = self._item.addLegend(offset=(-8, 8))
-        self._legend.hide()
         self._plot.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self._plot.setFrameShape(pg.QtWidgets.QFrame.Shape.NoFrame)
         self._plot.viewport().installEventFilter(self)
@@ -86,6 +83,9 @@ class _Chart(QWidget):
         )
         self._box = QVBoxLayout(self)
         self._box.setContentsMargins(0, 0, 0, 0)
+        self._box.setSpacing(0)
+        self._legend = ChartLegend()
+        self._box.addWidget(self._legend)
         self._box.addWidget(self._plot, 1)
         self.setMinimumSize(160, 110)
         self._add_actions()
@@ -159,19 +159,16 @@ class _Chart(QWidget):
             item.setDownsampling(auto=True, method="peak")
             item.setClipToView(True)
             self._item.addItem(item)
-            self._legend.addItem(item, name)
             self._series[name] = _Series(index=index, item=item, style=style)
         series = self._series[name]
         series.style = style
-        self._legend.setVisible(len(self._series) > 1)
         return series
 
     def _remove(self, name: str) -> None:
         series = self._series.pop(name, None)
         if series is not None:
-            self._legend.removeItem(series.item)
             self._item.removeItem(series.item)
-        self._legend.setVisible(len(self._series) > 1)
+            self._show_legend()
 
     def _restyle(self) -> None:
         palette = self.palette()
@@ -184,24 +181,38 @@ class _Chart(QWidget):
             axis.setLabel(label, color=text.name())
         if self._title:
             self._item.setTitle(self._title, color=text.name(), size="10pt")
-        shade = palette.color(QPalette.ColorRole.Base)
-        shade.setAlpha(190)
-        self._legend.setBrush(shade)
-        self._legend.setLabelTextColor(text)
-        for _, label in self._legend.items:
-            label.setText(label.text, color=text)
         for series in self._series.values():
             self._paint(series)
+        self._show_legend()
+
+    def _show_legend(self) -> None:
+        self._legend.show_entries(
+            [
+                (name, self._sign(series), series_color(series.index, self.palette()))
+                for name, series in self._series.items()
+            ]
+        )
+
+    @property
+    def legend_text(self) -> str:
+        """What the legend says; empty where there is none."""
+        return "" if self._legend.isHidden() else self._legend.text()
+
+    @staticmethod
+    def _sign(series: _Series) -> str:
+        """Return the symbol of a curve, or "line" or "dashed" for one that is drawn without."""
+        few = series.style == "line" and 0 < series.n <= _FEW_POINTS
+        if series.style == "dots" or few:
+            return _SYMBOLS[series.index % len(_SYMBOLS)]
+        return series.style
 
     def _paint(self, series: _Series) -> None:
         color = series_color(series.index, self.palette())
         line = Qt.PenStyle.DashLine if series.style == "dashed" else Qt.PenStyle.SolidLine
-        with_symbols = series.style == "dots" or (
-            series.style == "line" and 0 < series.n <= _FEW_POINTS
-        )
+        sign = self._sign(series)
         pen = None if series.style == "dots" else pg.mkPen(color, width=2, style=line)
         series.item.setPen(pen)
-        series.item.setSymbol(_SYMBOLS[series.index % len(_SYMBOLS)] if with_symbols else None)
+        series.item.setSymbol(sign if sign in _SYMBOLS else None)
         series.item.setSymbolSize(6)
         series.item.setSymbolPen(pg.mkPen(color))
         series.item.setSymbolBrush(color)
@@ -279,35 +290,11 @@ class CurveChart(_Chart):
         keep = np.isfinite(x_values)
         series.item.setData(x_values[keep], np.where(drawable, y_values, np.nan)[keep])
         self._paint(series)
-        self._place_legend()
+        self._show_legend()
 
-    def _place_legend(self) -> None:
-        """Move the legend into the corner with the fewest points."""
-        if len(self._series) < 2:
-            return
-        curves = [self.curve(name) for name in self._series]
-        x, y = (
-            np.concatenate([c[axis][:: max(1, c[0].size // 500)] for c in curves])
-            for axis in (0, 1)
-        )
-        if self._log_y:
-            y = np.log10(y)
-        drawn = np.isfinite(y)
-        if not drawn.any():
-            return
-        x, y = x[drawn], y[drawn]
-        right = (x - x.min()) / (np.ptp(x) or 1.0)
-        up = (y - y.min()) / (np.ptp(y) or 1.0)
-        part = _LEGEND_PART
-
-        def crowd(corner: tuple[int, int]) -> int:
-            near_x = right > 1 - part if corner[0] else right < part
-            near_y = up < part if corner[1] else up > 1 - part
-            return int(np.count_nonzero(near_x & near_y))
-
-        across, down = min(_CORNERS, key=crowd)  # the first of equals
-        offset = (-8 if across else 8, -8 if down else 8)
-        self._legend.anchor((across, down), (across, down), offset=offset)
+    def set_y_range(self, low: float, high: float) -> None:
+        """Show y between fixed ends, until the user zooms."""
+        self._item.setYRange(low, high, padding=0.02)
 
     def remove_curve(self, name: str) -> None:
         """Take a curve away; an unknown name is no error."""
@@ -373,6 +360,7 @@ class HistogramChart(_Chart):
         series.item.setDownsampling(auto=False)
         series.item.setData(edge_values, count_values, stepMode="center", fillLevel=0)
         self._paint(series)
+        self._show_legend()
         spans = [s.item.getOriginalDataset()[0] for s in self._series.values()]
         self._extent = (min(float(s[0]) for s in spans), max(float(s[-1]) for s in spans))
         self._show_cuts()
@@ -392,6 +380,10 @@ class HistogramChart(_Chart):
         super().clear()
         self._extent = None
         self._show_cuts()
+
+    @staticmethod
+    def _sign(series: _Series) -> str:
+        return ("line", "dashed", "dotted")[series.index % 3]
 
     def _paint(self, series: _Series) -> None:
         color = series_color(series.index, self.palette())
@@ -417,6 +409,8 @@ class HistogramChart(_Chart):
         self._region.sigRegionChanged.connect(self._dragged)
         self._item.addItem(self._region)
         row = QHBoxLayout()
+        row.setContentsMargins(0, 4, 0, 4)
+        row.setSpacing(6)
         self._edits: list[QLineEdit] = []
         suffix = f" {unit}" if unit else ""
         for name, words in (("low", "from"), ("high", "to")):

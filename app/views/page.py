@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
 from app.models.problem import Problem
 from app.models.steps import STEP_INFO, Step
@@ -23,6 +23,7 @@ class Page(QWidget):
     """
 
     problem_action = Signal(str)  # text of the problem card's button
+    help_requested = Signal()
 
     def __init__(self, step: Step, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -33,6 +34,14 @@ class Page(QWidget):
         font = title.font()
         font.setPointSizeF(font.pointSizeF() * 1.6)
         title.setFont(font)
+        self._help = named(QToolButton(), "page-help")
+        self._help.setText("?  Help")
+        self._help.setToolTip("Explain this page, beside it (F1)")
+        self._help.setAccessibleName("Help for this page")
+        self._help.clicked.connect(self.help_requested)
+        head = QHBoxLayout()
+        head.addWidget(title, 1)
+        head.addWidget(self._help)
         subtitle = named(QLabel(info.subtitle), "page-subtitle")
         self._notice = named(QLabel(), "page-notice")
         self._notice.setWordWrap(True)
@@ -42,10 +51,17 @@ class Page(QWidget):
         self._card.dismissed.connect(lambda: self.show_problem(None))
         self.body = QVBoxLayout()
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(20, 16, 20, 12)
-        for part in (title, subtitle, self._notice, self._card):
+        layout.setContentsMargins(20, 12, 20, 10)
+        layout.setSpacing(4)
+        layout.addLayout(head)
+        for part in (subtitle, self._notice, self._card):
             layout.addWidget(part)
+        layout.addSpacing(6)
         layout.addLayout(self.body, 1)
+
+    def offer_help(self, offered: bool) -> None:
+        """Show the button that opens the help, unless the help is open already."""
+        self._help.setVisible(offered)
 
     def show_problem(self, problem: Problem | None) -> None:
         """Show what went wrong on top of the page; None takes it away."""

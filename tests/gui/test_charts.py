@@ -86,23 +86,38 @@ def test_the_wheel_belongs_to_the_page_until_the_chart_is_clicked(qtbot: QtBot) 
     assert chart._item.viewRange() == before
 
 
-def test_the_legend_avoids_the_curves(qtbot: QtBot) -> None:
+def test_the_legend_stands_above_the_plot_and_names_each_curve(qtbot: QtBot) -> None:
     chart = CurveChart("x", "y")
     qtbot.addWidget(chart)
-    x = np.linspace(0, 1, 50)
     chart.resize(400, 300)
     chart.show()
-    for name, curves, is_low in (
-        ("rising", (x, 0.9 * x), True),
-        ("falling", (1 - x, 1 - x), False),
-    ):
-        chart.clear()
-        for i, y in enumerate(curves):
-            chart.set_curve(f"{name} {i}", x, y)
-        chart.grab()
-        box = chart._item.vb.sceneBoundingRect()
-        legend = chart._legend.sceneBoundingRect()
-        assert (legend.center().y() > box.center().y()) is is_low, name
+    chart.set_curve("rising", [0, 1], [0, 1])
+    assert not chart.legend_text  # one curve is named by the axis
+    chart.set_curve("not <b>", [0, 1], [1, 0])
+    chart.grab()
+    assert "rising" in chart.legend_text
+    assert "not&nbsp;&lt;b&gt;" in chart.legend_text
+    assert "●" in chart.legend_text
+    assert "■" in chart.legend_text
+    legend = chart.findChild(QLabel, "chart-legend")
+    assert legend is not None
+    assert legend.geometry().bottom() < chart._plot.geometry().top()
+    chart.remove_curve("rising")
+    assert not chart.legend_text
+
+
+def test_a_long_legend_takes_more_lines_and_no_more_width(qtbot: QtBot) -> None:
+    chart = CurveChart("x", "y")
+    qtbot.addWidget(chart)
+    chart.resize(300, 300)
+    chart.show()
+    for i in range(6):
+        chart.set_curve(f"sideways, training {i}", [0, 1], [0, i])
+    chart.grab()
+    legend = chart.findChild(QLabel, "chart-legend")
+    assert legend is not None
+    qtbot.waitUntil(lambda: legend.height() > 2 * legend.fontMetrics().height())
+    assert chart.width() == 300
 
 
 def test_numbers_are_saved_as_a_table(

@@ -209,14 +209,40 @@ def test_undo_names_what_it_takes_back(desktop: Desktop) -> None:
 
 def test_f1_hides_and_shows_the_help_and_it_is_remembered(desktop: Desktop) -> None:
     panel = _find(desktop, "help-panel", QWidget)
-    desktop.commands.actions["help-panel"].trigger()
-    assert not panel.isVisible()
-    assert desktop.context.settings.value.help_visible is False
-    desktop.commands.actions["help-panel"].trigger()
+    action = desktop.commands.actions["help-panel"]
+    action.trigger()
     assert panel.isVisible()
+    assert desktop.context.settings.value.help_visible is True
+    action.trigger()
+    assert not panel.isVisible()
+    assert not action.isChecked()
+    assert desktop.context.settings.value.help_visible is False
+
+
+def test_the_help_waits_for_a_wide_window_until_the_user_has_chosen(desktop: Desktop) -> None:
+    window, panel = desktop.window, _find(desktop, "help-panel", QWidget)
+    window.resize(1280, 700)
+    assert not panel.isVisible()
+    window.resize(1500, 700)
+    assert panel.isVisible()
+    assert desktop.commands.actions["help-panel"].isChecked()
+    desktop.commands.toggle_help()
+    window.resize(1600, 700)
+    assert not panel.isVisible()
+
+
+def test_each_page_has_a_button_for_its_help(qtbot: QtBot, desktop: Desktop) -> None:
+    desktop.window.show_step(Step.MOVIE)
+    button = desktop.window.current_page.findChild(QToolButton, "page-help")
+    assert button is not None
+    assert button.isVisible()
+    qtbot.mouseClick(button, LEFT)
+    assert _find(desktop, "help-panel", QWidget).isVisible()
+    assert not button.isVisible()  # the panel has its own cross
 
 
 def test_the_help_can_be_closed_by_its_cross(qtbot: QtBot, desktop: Desktop) -> None:
+    desktop.commands.toggle_help()
     qtbot.mouseClick(_find(desktop, "help-close", QToolButton), LEFT)
     assert not _find(desktop, "help-panel", QWidget).isVisible()
     assert not desktop.commands.actions["help-panel"].isChecked()

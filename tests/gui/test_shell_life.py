@@ -152,7 +152,7 @@ def test_the_window_comes_back_as_it_was(
     assert second.window.size() == first.window.size()
     panel = second.window.findChild(QWidget, "help-panel")
     assert panel is not None
-    assert not panel.isVisible()
+    assert panel.isVisible()  # although so narrow a window shows none by itself
     second.window.may_close = lambda: True
 
 

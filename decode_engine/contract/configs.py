@@ -178,6 +178,12 @@ class LocalizeConfig(Config):
     roi: tuple[int, int, int, int] | None = setting(
         None, "Region x, y, width, height in pixels of the frame.", unit="px"
     )
+    movie_channel: int | None = setting(
+        None, "Channel of the movie, where it has several; from 0.", ge=0
+    )
+    z_slice: int | None = setting(
+        None, "Slice of the movie, where it has several at each time; from 0.", ge=0
+    )
     probability_threshold: float = setting(
         0.5, "Localizations below this probability are dropped.", gt=0, lt=1
     )
@@ -213,6 +219,12 @@ class FitMleConfig(Config):
     frames: tuple[int, int] | None = setting(None, "First frame and end (exclusive).")
     roi: tuple[int, int, int, int] | None = setting(
         None, "Region x, y, width, height in pixels of the frame.", unit="px"
+    )
+    movie_channel: int | None = setting(
+        None, "Channel of the movie, where it has several; from 0.", ge=0
+    )
+    z_slice: int | None = setting(
+        None, "Slice of the movie, where it has several at each time; from 0.", ge=0
     )
     fit_px: int = setting(13, "Width of the fit window (odd).", unit="px", ge=5, le=41)
     detection_sigma: float = setting(
@@ -260,6 +272,16 @@ class CalibrateConfig(Config):
     offset_adu: float | None = setting(None, "Camera offset; estimated when left out.", unit="ADU")
     photons_per_adu: float = setting(1.0, "Photons per ADU of the bead stack.", gt=0)
     em_mirrored: bool = setting(False, "The bead stack is mirrored as EM frames are.")
+    refractive_index_factor: float = setting(
+        1.0,
+        "Factor from the stage's z to z in the sample: 1 in the medium of the objective, usually "
+        "0.7-0.8 with an oil objective in a watery sample. All heights are in the sample then.",
+        gt=0,
+        le=2,
+    )
+    movie_channel: int | None = setting(
+        None, "Channel of the bead stacks, where they have several; from 0.", ge=0
+    )
     overwrite: bool = setting(False, "Replace an existing file.")
 
 

@@ -165,8 +165,9 @@ class Calibration:
     em_mirrored : bool or None
         True when the bead stack was mirrored as EM frames are; None where unknown.
     refractive_index_factor : float
-        Factor from stage z to real z (about 0.72-0.8 for oil objectives above glass); it is
-        recorded and compared, and applied only by who reports real depths.
+        Factor from the stage's z, in which ``psf`` and ``quality`` are, to z in the sample
+        (about 0.72-0.8 for oil objectives in watery samples). `sample_psf` and `z_range_nm`
+        hold it; whoever draws or fits uses these, so z is multiplied by it exactly once.
     source : str
         What the calibration was read or made from, in words.
     provenance : dict
@@ -182,6 +183,14 @@ class Calibration:
     provenance: dict[str, str] = field(default_factory=dict)
     quality: CalibrationQuality | None = None
 
+    def __post_init__(self) -> None:
+        factor = self.refractive_index_factor
+        if not (np.isfinite(factor) and factor > 0):
+            raise CalibrationError(
+                f"The refractive-index factor {factor} is not possible.",
+                hint="Give 0.7 to 1 for oil objectives, 1 where stage and sample z agree.",
+            )
+
     @property
     def is_3d(self) -> bool:
         """Whether z can be estimated with this PSF."""
@@ -190,8 +199,26 @@ class Calibration:
 
     @property
     def z_range_nm(self) -> tuple[float, float]:
-        """Lowest and highest calibrated z in nm."""
-        return self.psf.z_range_nm
+        """Lowest and highest calibrated z in the sample, in nm."""
+        low, high = self.psf.z_range_nm
+        return (low * self.refractive_index_factor, high * self.refractive_index_factor)
+
+    @property
+    def sample_psf(self) -> PsfParameters:
+        """The PSF with z in the sample: the stage's z times the refractive-index factor."""
+        factor, psf = self.refractive_index_factor, self.psf
+        if factor == 1.0:
+            return psf
+        if isinstance(psf, SplinePsf):
+            return dataclasses.replace(psf, dz_nm=psf.dz_nm * factor)
+        return dataclasses.replace(
+            psf,
+            depth_nm=None if psf.depth_nm is None else psf.depth_nm * factor,
+            focus_x_nm=psf.focus_x_nm * factor,
+            focus_y_nm=psf.focus_y_nm * factor,
+            z_min_nm=psf.z_min_nm * factor,
+            z_max_nm=psf.z_max_nm * factor,
+        )
 
     def require_z_range(self, z_min_nm: float, z_max_nm: float) -> None:
         """Raise `CalibrationError` unless the range lies inside the calibrated one."""
@@ -224,5 +251,7 @@ class Calibration:
             else:
                 scalars[f.name] = value
         scalars["em_mirrored"] = self.em_mirrored
+        if self.refractive_index_factor != 1.0:  # left out at 1, as before there was a choice
+            scalars["refractive_index_factor"] = self.refractive_index_factor
         digest.update(json.dumps(scalars, sort_keys=True).encode())
         return digest.hexdigest()

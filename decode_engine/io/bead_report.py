@@ -73,7 +73,7 @@ def write_bead_report(path: Path, report: BeadReport, *, overwrite: bool) -> Non
 
 def _headline(report: BeadReport) -> tuple[str, str]:
     quality = report.calibration.quality
-    low, high = report.calibration.z_range_nm
+    low, high = report.calibration.psf.z_range_nm  # of the stage, as all here
     first = "Spline calibration"
     if quality is not None:
         first = (
@@ -118,7 +118,7 @@ def _axial_chart(report: BeadReport) -> Chart:
     return Chart(
         title="fitted z - stage z (nm), each slice fitted alone",
         x_label="stage z (nm)",
-        x_range=report.calibration.z_range_nm,
+        x_range=report.calibration.psf.z_range_nm,
         y_range=(-reach, reach),
         curves=tuple(
             Curve(x=stage, y=error, color=_BEAD_COLORS[i % len(_BEAD_COLORS)], joined=False)
@@ -148,7 +148,7 @@ def _bound_chart(report: BeadReport) -> Chart:
     return Chart(
         title=title,
         x_label="z (nm)",
-        x_range=report.calibration.z_range_nm,
+        x_range=report.calibration.psf.z_range_nm,
         y_range=(0.0, top),
         curves=curves,
     )

@@ -191,7 +191,10 @@ def _source(
     report = CalibrationReport(
         path=path,
         variant=variant,
-        entries=tuple(_entry(r, c, element, member) for r, c, element, member in placed),
+        entries=tuple(
+            _entry(r, c, element, member, extra.refractive_index_factor if extra else 1.0)
+            for r, c, element, member in placed
+        ),
         pixel_size_x_nm=pixel.x_nm if pixel else None,
         pixel_size_y_nm=pixel.y_nm if pixel else None,
         em_mirrored=extra.em_mirrored if extra else mirrored(placed[0][2], tree),
@@ -205,7 +208,9 @@ def _source(
     return CalibrationSource(report=report, loaders=tuple(loaders))
 
 
-def _entry(region: int, channel: int, element: Struct, member: Member) -> CalibrationEntry:
+def _entry(
+    region: int, channel: int, element: Struct, member: Member, factor: float
+) -> CalibrationEntry:
     if isinstance(member, GaussianMember):
         return CalibrationEntry(
             region=region,
@@ -213,7 +218,7 @@ def _entry(region: int, channel: int, element: Struct, member: Member) -> Calibr
             model="gaussian",
             shape=None,
             dz_nm=None,
-            z_range_nm=(-member.z_limit_nm, member.z_limit_nm),
+            z_range_nm=(-member.z_limit_nm * factor, member.z_limit_nm * factor),
         )
     slices = member.shape[2]
     return CalibrationEntry(
@@ -223,8 +228,8 @@ def _entry(region: int, channel: int, element: Struct, member: Member) -> Calibr
         shape=member.shape,
         dz_nm=member.dz_nm,
         z_range_nm=(
-            -(slices - member.z0_slice) * member.dz_nm,
-            member.z0_slice * member.dz_nm,
+            -(slices - member.z0_slice) * member.dz_nm * factor,
+            member.z0_slice * member.dz_nm * factor,
         ),
         x_range_px=_limits(element.get("Xrange")),
         y_range_px=_limits(element.get("Yrange")),

@@ -39,6 +39,7 @@ _IDENTITY = {
     "height_px": "frame height",
     "roi": "region",
     "frame_start": "first frame",
+    "refractive_index_factor": "refractive-index factor",
     "seed": "seed",
 }
 
@@ -64,6 +65,9 @@ class LocalizationMetadata:
         Range of frames that were localized, end exclusive.
     is_3d : bool
         Whether ``z_nm`` was estimated.
+    refractive_index_factor : float
+        What the calibration's stage heights were multiplied by; ``z_nm`` and ``sigma_z_nm``
+        contain it already.
     method : str
         Job that made them ("localize", "fit-mle", ...).
     model_id, calibration_id : str
@@ -97,6 +101,7 @@ class LocalizationMetadata:
     frame_start: int = 0
     frame_stop: int = 0
     is_3d: bool = True
+    refractive_index_factor: float = 1.0
     method: str = ""
     model_id: str = ""
     calibration_id: str = ""

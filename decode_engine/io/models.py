@@ -309,7 +309,13 @@ def _words(value: Any) -> str:
 def _calibration_words(calibration: Calibration) -> str:
     low, high = calibration.z_range_nm
     source = calibration.source or "of unknown source"
-    return f"{source}, z {low:g} to {high:g} nm, {calibration.fingerprint()[:8]}"
+    mirrored = {True: ", mirrored as EM frames are", False: ", not mirrored", None: ""}
+    factor = calibration.refractive_index_factor
+    depth = "" if factor == 1.0 else f" with the refractive-index factor {factor:g}"
+    return (
+        f"{source}, z {low:g} to {high:g} nm{depth}{mirrored[calibration.em_mirrored]}, "
+        f"{calibration.fingerprint()[:8]}"
+    )
 
 
 def _weights_bytes(weights: Mapping[str, NDArray[Any]]) -> bytes:

@@ -79,7 +79,7 @@ def _read_stacks(
     size_nm = (config.pixel_size_x_nm, config.pixel_size_y_nm or config.pixel_size_x_nm)
     for number, path in enumerate(paths):
         context.progress(number, len(paths), "stack")
-        with open_movie(path) as movie:
+        with open_movie(path, channel=config.movie_channel) as movie:
             for warning in pixel_size_warnings(movie, size_nm, "the calibration's setting"):
                 context.log(warning, "warning")
             stack = np.empty((movie.n_frames, movie.height_px, movie.width_px), movie.dtype)

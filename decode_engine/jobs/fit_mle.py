@@ -20,9 +20,9 @@ from decode_engine.io.localizations import (
     LocalizationWriter,
     software_versions,
 )
-from decode_engine.io.movies import FrameSource, open_movie
+from decode_engine.io.movies import FrameSource
 from decode_engine.jobs.context import JobContext
-from decode_engine.jobs.movie_checks import check_movie, frame_range, region_of
+from decode_engine.jobs.movie_checks import check_movie, frame_range, open_chosen, region_of
 from decode_engine.jobs.optics import camera_record, read_optics
 from decode_engine.network.device import choose_device
 from decode_engine.psf.base import PsfModel
@@ -60,7 +60,7 @@ def run(spec: FitMleSpec, context: JobContext) -> dict[str, Any]:
         ``out``, ``n_localizations``, ``n_frames``, ``elapsed_s``, ``frames_per_s``.
     """
     context.stage("Reading calibration and camera")
-    with open_movie(Path(spec.movie)) as movie:
+    with open_chosen(spec.movie, spec.config) as movie:
         inputs = _read(spec, movie, context)
         fitter = FrameFitter(
             _psf(spec, inputs, context),
@@ -163,6 +163,7 @@ def _metadata(spec: FitMleSpec, movie: FrameSource, inputs: _Inputs) -> Localiza
         frame_start=inputs.start,
         frame_stop=inputs.stop,
         is_3d=inputs.calibration.is_3d,
+        refractive_index_factor=inputs.calibration.refractive_index_factor,
         method="fit-mle",
         calibration_id=inputs.calibration.fingerprint(),
         camera=camera_record(inputs.camera),

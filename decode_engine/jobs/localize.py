@@ -21,10 +21,10 @@ from decode_engine.io.localizations import (
     read_localization_metadata,
     software_versions,
 )
-from decode_engine.io.movies import FrameSource, open_movie
+from decode_engine.io.movies import FrameSource
 from decode_engine.jobs.context import JobContext
 from decode_engine.jobs.localize_setup import Setup, prepare
-from decode_engine.jobs.movie_checks import check_movie, frame_range, region_of
+from decode_engine.jobs.movie_checks import check_movie, frame_range, open_chosen, region_of
 from decode_engine.jobs.optics import camera_record
 
 __all__ = ["output_paths", "run"]
@@ -159,7 +159,7 @@ def _check(spec: LocalizeSpec, setup: Setup, context: JobContext) -> list[_Movie
         context.check()
         finished = spec.config.resume and out.exists() and not partial_path(out).exists()
         require_output(out, overwrite=spec.config.overwrite or finished)
-        with open_movie(Path(text)) as source:
+        with open_chosen(text, spec.config) as source:
             warnings = check_movie(source, setup.camera, spec.config)
             setup.predictor.plan(source, region_of(spec.config))  # tiles may be too small
             start, stop = frame_range(source, spec.config)
@@ -180,7 +180,7 @@ def _check(spec: LocalizeSpec, setup: Setup, context: JobContext) -> list[_Movie
 def _localize(movie: _Movie, spec: LocalizeSpec, setup: Setup, progress: _Progress) -> None:
     """Localize one movie, from where an earlier run stopped."""
     config, context = spec.config, progress.context
-    with open_movie(movie.path) as source:
+    with open_chosen(movie.path, config) as source:
         metadata = _metadata(source, movie, spec, setup)
         if movie.finished and _is_finished(movie, metadata, progress):
             return
@@ -284,6 +284,7 @@ def _metadata(
         frame_start=start,
         frame_stop=stop,
         is_3d=setup.predictor.scaling.is_3d,
+        refractive_index_factor=setup.bundle.calibration.refractive_index_factor,
         method="localize",
         model_id=setup.bundle.model_id,
         calibration_id=setup.bundle.calibration.fingerprint(),

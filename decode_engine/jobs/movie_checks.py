@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -9,11 +10,20 @@ import numpy as np
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.geometry import Roi
 from decode_engine.errors import CameraError, ConfigError
-from decode_engine.io.movies import FrameSource
+from decode_engine.io.movies import FrameSource, MovieMetadata, open_movie
 
-__all__ = ["MovieSelection", "check_movie", "frame_range", "pixel_size_warnings", "region_of"]
+__all__ = [
+    "MovieSelection",
+    "check_movie",
+    "em_warnings",
+    "frame_range",
+    "open_chosen",
+    "pixel_size_warnings",
+    "region_of",
+]
 
 _SAMPLED_FRAMES = 5  # of a movie, to compare its level with the camera's offset
+_EM_GAIN_TOLERANCE = 0.02
 _PIXEL_SIZE_TOLERANCE = 0.02  # what metadata may differ by without a word
 
 
@@ -29,6 +39,21 @@ class MovieSelection(Protocol):
     def roi(self) -> tuple[int, int, int, int] | None:
         """Left, top, width and height in pixels, the whole frame if None."""
         ...
+
+    @property
+    def movie_channel(self) -> int | None:
+        """Channel, where the movie has several."""
+        ...
+
+    @property
+    def z_slice(self) -> int | None:
+        """Slice, where the movie has several at each time."""
+        ...
+
+
+def open_chosen(path: Path | str, wanted: MovieSelection) -> FrameSource:
+    """Open the channel and slice of a movie that a configuration asks for."""
+    return open_movie(Path(path), channel=wanted.movie_channel, z_slice=wanted.z_slice)
 
 
 def check_movie(movie: FrameSource, camera: CameraModel, wanted: MovieSelection) -> tuple[str, ...]:
@@ -49,7 +74,11 @@ def check_movie(movie: FrameSource, camera: CameraModel, wanted: MovieSelection)
     start, stop = frame_range(movie, wanted)
     _require_offset(movie, camera, start, stop)
     size_nm = (camera.pixel_size_x_nm, camera.pixel_size_y_nm)
-    return (*movie.metadata.warnings, *pixel_size_warnings(movie, size_nm, "the camera"))
+    return (
+        *movie.metadata.warnings,
+        *pixel_size_warnings(movie, size_nm, "the camera"),
+        *em_warnings(movie.metadata, camera),
+    )
 
 
 def region_of(wanted: MovieSelection) -> Roi | None:
@@ -87,6 +116,24 @@ def _require_offset(movie: FrameSource, camera: CameraModel, start: int, stop: i
             f"of {movie.path.name}, {np.median(frames):g} ADU.",
             hint="Photons would be negative: measure the offset from frames without light.",
         )
+
+
+def em_warnings(metadata: MovieMetadata, camera: CameraModel) -> list[str]:
+    """Say where a movie's EM register was used otherwise than its camera is described."""
+    on, described = metadata.em_register_on, camera.kind == "emccd"
+    if on is not None and on != described:
+        words = ("with", "without") if on else ("without", "with")
+        return [
+            f"The movie says that it was read out {words[0]} EM register, the camera describes "
+            f"one {words[1]}: photons, and left and right, may be wrong."
+        ]
+    gain = metadata.em_gain
+    if described and gain and abs(gain / camera.em_gain - 1) > _EM_GAIN_TOLERANCE:
+        return [
+            f"The movie says that the EM gain was {gain:g}, the camera says {camera.em_gain:g}, "
+            "which is used: photons follow it."
+        ]
+    return []
 
 
 def pixel_size_warnings(movie: FrameSource, size_nm: tuple[float, float], owner: str) -> list[str]:

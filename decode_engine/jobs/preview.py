@@ -11,11 +11,10 @@ from decode_engine.contract.jobs import LocalizeSpec, PreviewSpec
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import ConfigError
 from decode_engine.io.atomic import atomic_path
-from decode_engine.io.movies import open_movie
 from decode_engine.io.tables import write_localizations_csv
 from decode_engine.jobs.context import JobContext
 from decode_engine.jobs.localize_setup import prepare
-from decode_engine.jobs.movie_checks import check_movie, region_of
+from decode_engine.jobs.movie_checks import check_movie, open_chosen, region_of
 
 __all__ = ["run"]
 
@@ -44,7 +43,7 @@ def run(spec: PreviewSpec, context: JobContext) -> dict[str, Any]:
     )
     setup = prepare(as_localize, context)
     out = Path(spec.out)
-    with open_movie(Path(spec.movie)) as source:
+    with open_chosen(spec.movie, config) as source:
         if spec.frame >= source.n_frames:
             raise ConfigError(
                 f"Frame {spec.frame} was asked of {source.path.name}, which has {source.n_frames}.",

@@ -21,7 +21,7 @@ def psf_from_calibration(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> PsfModel:
-    """Build the PSF model of a calibration.
+    """Build the PSF model of a calibration, with z in the sample (`Calibration.sample_psf`).
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def psf_from_calibration(
     CalibrationError
         If a Gaussian, whose widths are in nm, comes without a pixel size.
     """
-    psf = calibration.psf
+    psf = calibration.sample_psf
     if isinstance(psf, SplinePsf):
         return SplinePsfModel.from_parameters(psf, device=device, dtype=dtype)
     x_nm = pixel_size_x_nm if pixel_size_x_nm is not None else calibration.pixel_size_x_nm

@@ -18,6 +18,19 @@ __all__ = [
     "summary_facts",
 ]
 
+# Settings that say which way the signal left the chip, and what their values mean.
+_EM_SWITCHES = ("Output_Amplifier", "EMSwitch", "Port")
+_EM_ANSWERS = {
+    "electron multiplying": True,
+    "multiplication gain": True,
+    "em gain": True,
+    "emgain": True,
+    "em": True,
+    "on": True,
+    "conventional": False,
+    "normal": False,
+    "off": False,
+}
 _TEXT_LIMIT = 1 << 20  # of metadata.txt; the first frame's settings are in its first kilobytes
 
 
@@ -71,13 +84,32 @@ def frame_facts(frame: Mapping[str, Any]) -> dict[str, Any]:
         facts["exposure_ms"] = exposure
     if device:
         named = frame.get(f"{device}-CameraName") or frame.get(f"{device}-Name") or device
-        facts["camera"] = str(named)
+        facts["camera"], facts["device"] = str(named), device
         prefix = f"{device}-"
-        facts["properties"] = MappingProxyType(
-            {k[len(prefix) :]: str(v) for k, v in sorted(frame.items()) if k.startswith(prefix)}
-        )
+        properties = {
+            k[len(prefix) :]: str(v) for k, v in sorted(frame.items()) if k.startswith(prefix)
+        }
+        facts["properties"] = MappingProxyType(properties)
+        facts.update(_em_facts(properties))
     if binning := number(frame.get("Binning")):
         facts["binning"] = int(binning)
+    return facts
+
+
+def _em_facts(properties: Mapping[str, str]) -> dict[str, Any]:
+    """Return whether and how an EM register amplified, by Andor's and Photometrics' settings."""
+    facts: dict[str, Any] = {}
+    for name in _EM_SWITCHES:
+        answer = _EM_ANSWERS.get(properties.get(name, "").strip().lower())
+        if answer is not None:
+            facts["em_register_on"] = answer
+            break
+    has_register = "em_register_on" in facts or "MultiplierGain" in properties
+    names = ("MultiplierGain", "EMGain", *(("Gain",) if "Output_Amplifier" in properties else ()))
+    gains = (number(properties.get(name)) for name in names)
+    gain = next((value for value in gains if value is not None and value >= 1), None)
+    if has_register and gain is not None:
+        facts["em_gain"] = gain
     return facts
 
 

@@ -35,8 +35,13 @@ class MovieMetadata:
         Column and row of the frame's top-left pixel on the camera chip.
     binning : int or None
         Camera pixels per pixel and direction.
-    camera, software, acquired : str or None
-        Camera name, acquisition software, date and time, as written in the file.
+    camera, device, software, acquired : str or None
+        Camera name, the acquisition program's own label of the camera, acquisition software,
+        date and time, as written in the file.
+    em_gain : float or None
+        EM gain that was set, also where the EM register was not used.
+    em_register_on : bool or None
+        Whether the signal went through an EM register.
     announced_frames : int or None
         Frames that the metadata promise; the file may hold fewer or more.
     properties : mapping
@@ -53,6 +58,9 @@ class MovieMetadata:
     roi_origin_px: tuple[int, int] | None = None
     binning: int | None = None
     camera: str | None = None
+    device: str | None = None
+    em_gain: float | None = None
+    em_register_on: bool | None = None
     software: str | None = None
     acquired: str | None = None
     announced_frames: int | None = None

@@ -200,6 +200,7 @@ def _calibration(
         pixel_size_x_nm=config.pixel_size_x_nm,
         pixel_size_y_nm=pixel_y_nm,
         em_mirrored=config.em_mirrored,
+        refractive_index_factor=config.refractive_index_factor,
         source="bead stacks: " + ", ".join(found.names),
         provenance={
             "config": config.model_dump_json(),

@@ -59,7 +59,7 @@ class CameraProposal:
             base = apply_mode(self.preset, self.mode, base)
         values = {**base.model_dump(), **self.values}
         if values["kind"] != "emccd":
-            values["em_gain"] = 1.0
+            values.update(em_gain=1.0, em_mirrored=False)
         return CameraConfig(**values)
 
     def differs_from(self, camera: CameraConfig) -> tuple[str, ...]:

@@ -128,7 +128,7 @@ def matching_presets(
     """
     camera = (metadata.camera or "").lower()
     settings = " | ".join(f"{k}={v}" for k, v in metadata.properties.items()).lower()
-    text = f"{camera} | {settings} |"
+    text = f"{camera} | {metadata.device or ''} | {settings} |".lower()
     found: list[tuple[tuple[bool, bool, int], CameraPreset, CameraMode]] = []
     for preset in presets:
         same = bool(preset.identity) and _all_hold(preset.identity, metadata)

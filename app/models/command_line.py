@@ -18,6 +18,8 @@ __all__ = ["command_line", "command_words"]
 _POSITIONALS: Mapping[str, tuple[str, ...]] = {
     "inspect": ("file",),
     "calibrate": ("beads",),
+    "convert-calibration": ("file", "out"),
+    "import-cameras": ("file",),
     "localize": ("movies",),
     "fit-mle": ("movie",),
     "render": ("localizations",),

@@ -177,6 +177,20 @@ VERBS: tuple[Verb, ...] = (
         finish=_pixel_finish,
     ),
     Verb(
+        name="convert-calibration",
+        spec=jobs.ConvertCalibrationSpec,
+        positionals=(("file", "?"), ("out", "?")),
+        extra=_pixel_argument_of_table,
+        finish=_pixel_finish_of_table,
+    ),
+    Verb(
+        name="import-cameras",
+        spec=jobs.ImportCamerasSpec,
+        positionals=(("file", "?"),),
+        extra=_pixel_argument_of_table,
+        finish=_pixel_finish_of_table,
+    ),
+    Verb(
         name="simulate",
         spec=jobs.SimulateSpec,
         nested="simulation",

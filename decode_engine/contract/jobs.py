@@ -20,11 +20,13 @@ from decode_engine.contract.configs import (
 
 __all__ = [
     "CalibrateSpec",
+    "ConvertCalibrationSpec",
     "EvaluateSpec",
     "ExampleSpec",
     "ExportFormat",
     "ExportSpec",
     "FitMleSpec",
+    "ImportCamerasSpec",
     "ImportSpec",
     "InspectSpec",
     "JobSpec",
@@ -52,6 +54,64 @@ class CalibrateSpec(Config):
     beads: tuple[str, ...] = setting(..., "Bead stacks (TIFF).", min_length=1, path=True)
     out: str = setting(..., "Calibration file to write (.h5 or .mat).", path=True)
     config: CalibrateConfig
+
+
+class ConvertCalibrationSpec(Config):
+    """Write a calibration in another program's format, or with facts put right."""
+
+    job: Literal["convert-calibration"] = "convert-calibration"
+    file: str = setting(
+        ..., "Calibration: ours, SMAP's or fit3Dcspline's .mat, uiPSF's .h5.", path=True
+    )
+    out: str = setting(..., "File to write: .h5 (ours) or _3dcal.mat.", path=True)
+    layout: Literal["smap", "fit3dcspline"] = setting(
+        "smap", "Variables of a .mat: SXY, as SMAP and DECODE read, or a plain cspline."
+    )
+    region: int | None = setting(None, "Field region, where the file has several.")
+    channel: int | None = setting(None, "Channel, where the file has several.")
+    pixel_size_x_nm: float | None = setting(
+        None, "Pixel size along columns; overrides what the file says.", unit="nm", gt=0
+    )
+    pixel_size_y_nm: float | None = setting(
+        None, "Pixel size along rows; the same as x when left out.", unit="nm", gt=0
+    )
+    em_mirrored: bool | None = setting(
+        None, "Whether the beads were mirrored as EM frames are; overrides what the file says."
+    )
+    refractive_index_factor: float | None = setting(
+        None,
+        "Factor from the stage's z to z in the sample, usually 0.7-0.8 with an oil objective; "
+        "overrides what the file says.",
+        gt=0,
+        le=2,
+    )
+    overwrite: bool = setting(False, "Replace an existing file.")
+
+
+class ImportCamerasSpec(Config):
+    """Read another program's cameras, or per-pixel maps, into files of this program."""
+
+    job: Literal["import-cameras"] = "import-cameras"
+    file: str = setting(
+        ..., "SMAP's cameras.mat, Picasso's config.yaml, or maps (.npy, .tif, .mat).", path=True
+    )
+    out: str = setting(
+        ..., "Folder of cameras to add to; of maps the camera file to write (.json).", path=True
+    )
+    name: str = setting("", "Name of the camera that the maps belong to.")
+    pixel_size_x_nm: float | None = setting(
+        None, "Maps only: pixel size in the sample along columns.", unit="nm", gt=0
+    )
+    pixel_size_y_nm: float | None = setting(
+        None, "Maps only: pixel size along rows; the same as x when left out.", unit="nm", gt=0
+    )
+    gain_means: Literal["adu_per_e", "e_per_adu"] = setting(
+        "adu_per_e", "Maps only: what the numbers of the gain are."
+    )
+    map_kind: Literal["offset", "variance", "gain"] | None = setting(
+        None, "Maps only: what a file with a single map holds."
+    )
+    overwrite: bool = setting(False, "Replace existing files.")
 
 
 class SimulateSpec(Config):
@@ -268,6 +328,8 @@ class ExampleSpec(Config):
 
 JobSpec: TypeAlias = Annotated[
     CalibrateSpec
+    | ConvertCalibrationSpec
+    | ImportCamerasSpec
     | SimulateSpec
     | TrainSpec
     | LocalizeSpec

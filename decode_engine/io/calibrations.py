@@ -22,7 +22,7 @@ from decode_engine.io.calibration_report import (
 from decode_engine.io.calibration_smap import open_smap_calibration
 from decode_engine.io.calibration_uipsf import is_uipsf_calibration, open_uipsf_calibration
 from decode_engine.io.matlab import is_matlab_file
-from decode_engine.io.smap_writing import write_smap_calibration
+from decode_engine.io.smap_writing import MatLayout, write_smap_calibration
 
 __all__ = [
     "CalibrationEntry",
@@ -78,8 +78,10 @@ def is_calibration_file(path: Path) -> bool:
     return True
 
 
-def write_calibration(calibration: Calibration, path: Path, *, overwrite: bool) -> None:
-    """Write a calibration: ``.h5`` in our format, ``.mat`` as SMAP's ``SXY``.
+def write_calibration(
+    calibration: Calibration, path: Path, *, overwrite: bool, layout: MatLayout = "smap"
+) -> None:
+    """Write a calibration: ``.h5`` in our format, ``.mat`` in SMAP's or fit3Dcspline's layout.
 
     Raises
     ------
@@ -92,7 +94,7 @@ def write_calibration(calibration: Calibration, path: Path, *, overwrite: bool) 
     if suffix in (".h5", ".hdf5"):
         write_native_calibration(calibration, path, overwrite=overwrite)
     elif suffix == ".mat":
-        write_smap_calibration(calibration, path, overwrite=overwrite)
+        write_smap_calibration(calibration, path, overwrite=overwrite, layout=layout)
     else:
         raise OutputError(
             f"A calibration cannot be written as {path.suffix or 'a file without suffix'!r}.",

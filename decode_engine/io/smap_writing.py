@@ -1,14 +1,16 @@
-"""Write a calibration as SMAP's ``SXY`` file, which SMAP, fit3Dcspline and DECODE read.
+"""Write a calibration as SMAP's ``SXY`` file, or as the stand-alone fit3Dcspline writes it.
 
 SMAP needs ``Xrange``, ``Yrange`` and ``EMon`` beside ``cspline``; DECODE reads
-``SXY.cspline.{coeff, x0, z0, dz}`` only. A Gaussian becomes ``outforfit``. What SMAP's layout has
-no place for goes into `decode_engine.io.smap_extra`.
+``SXY.cspline.{coeff, x0, z0, dz}`` only. The stand-alone layout has ``cspline`` and ``parameters``
+at the top level, which SMAP reads too. A Gaussian becomes ``outforfit``. Heights are those of the
+stage: SMAP multiplies by its "RI mismatch" when it fits. What SMAP's layout has no place for goes
+into `decode_engine.io.smap_extra`.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import scipy.io
@@ -19,14 +21,18 @@ from decode_engine.errors import CalibrationError
 from decode_engine.io.atomic import atomic_path
 from decode_engine.io.smap_extra import EXTRA_VARIABLE, extra_text
 
-__all__ = ["spline_samples", "write_smap_calibration"]
+__all__ = ["MatLayout", "spline_samples", "write_smap_calibration"]
+
+MatLayout: TypeAlias = Literal["smap", "fit3dcspline"]
 
 _EVERYWHERE = np.array([[-np.inf, np.inf]])
 _NO_NATIVE = "Write it as .h5, which keeps everything."
 
 
-def write_smap_calibration(calibration: Calibration, path: Path, *, overwrite: bool) -> None:
-    """Write a ``.mat`` file (version 7) with ``SXY`` or, for a Gaussian, ``outforfit``.
+def write_smap_calibration(
+    calibration: Calibration, path: Path, *, overwrite: bool, layout: MatLayout = "smap"
+) -> None:
+    """Write a ``.mat`` (version 7) with ``SXY`` or ``cspline``, for a Gaussian ``outforfit``.
 
     Raises
     ------
@@ -36,7 +42,11 @@ def write_smap_calibration(calibration: Calibration, path: Path, *, overwrite: b
     psf = calibration.psf
     content: dict[str, Any] = {EXTRA_VARIABLE: extra_text(calibration)}
     if isinstance(psf, SplinePsf):
-        content["SXY"] = _sxy(calibration, psf)
+        if layout == "smap":
+            content["SXY"] = _sxy(calibration, psf)
+        else:
+            content["cspline"] = _cspline(psf)
+            content["EMon"] = np.array([[bool(calibration.em_mirrored)]])
         content["parameters"] = _parameters(calibration, psf, path)
     else:
         content["outforfit"] = _outforfit(calibration, psf)
@@ -80,28 +90,32 @@ def _cell(*values: Any) -> NDArray[np.object_]:
     return cell
 
 
-def _sxy(calibration: Calibration, psf: SplinePsf) -> dict[str, Any]:
+def _cspline(psf: SplinePsf) -> dict[str, Any]:
     if psf.center_x_px != psf.center_y_px:
         raise CalibrationError(
             f"SMAP's format knows one centre for both axes, not {psf.center_x_px:g} x "
             f"{psf.center_y_px:g} px.",
             hint=_NO_NATIVE,
         )
+    return {
+        "coeff": _cell(psf.coefficients),
+        "dz": psf.dz_nm,
+        "z0": psf.z0_slice,
+        "x0": psf.center_x_px + 1.0,
+        "global": {"isglobal": False, "transformation": np.zeros((0, 0))},
+        "mirror": 0.0,
+        "normf": 1.0,
+    }
+
+
+def _sxy(calibration: Calibration, psf: SplinePsf) -> dict[str, Any]:
     empty = np.zeros((0, 0))
     return {
         "gausscal": empty,
         "cspline_all": empty,
         "gauss_sx2_sy2": empty,
         "gauss_zfit": empty,
-        "cspline": {
-            "coeff": _cell(psf.coefficients),
-            "dz": psf.dz_nm,
-            "z0": psf.z0_slice,
-            "x0": psf.center_x_px + 1.0,
-            "global": {"isglobal": False, "transformation": empty},
-            "mirror": 0.0,
-            "normf": 1.0,
-        },
+        "cspline": _cspline(psf),
         "Xrangeall": _EVERYWHERE,
         "Yrangeall": _EVERYWHERE,
         "Xrange": _EVERYWHERE,

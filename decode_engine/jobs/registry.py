@@ -21,6 +21,8 @@ __all__ = ["INPUT_FIELDS", "JOB_MODULES", "describe_failure", "exit_code", "run_
 # Modules are named, not imported: torch loads only for the jobs that need it.
 JOB_MODULES: Mapping[str, str] = {
     "calibrate": "calibrate",
+    "convert-calibration": "convert_calibration",
+    "import-cameras": "import_cameras",
     "simulate": "simulate",
     "train": "train",
     "localize": "localize",

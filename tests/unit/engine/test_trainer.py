@@ -252,7 +252,7 @@ def test_resume_on_another_machine_is_warned_about(tmp_path: Path) -> None:
 
 def test_training_lowers_the_validation_loss(tmp_path: Path) -> None:
     """With the real network; the others need only a small one."""
-    # In single precision: the same on processors with and without bfloat16, and well below the bound.
+    # Single precision, and long enough that no rounding of any processor matters.
     settings = config(
         steps=200, batch_size=4, validate_every_steps=100, learning_rate=3e-3, precision="fp32"
     )

@@ -107,8 +107,15 @@ def layout_of(path: Path, lines: Sequence[str], *, encoding: str = "utf-8-sig") 
     )
 
 
-def read_numbers(table: Delimited, columns: Sequence[int]) -> dict[int, NDArray[np.float64]]:
-    """Read some columns, by their positions, as float64; an empty field is NaN.
+def read_numbers(
+    table: Delimited, columns: Sequence[int], *, gaps: bool = True
+) -> dict[int, NDArray[np.float64]]:
+    """Read some columns, by their positions, as float64.
+
+    Parameters
+    ----------
+    gaps : bool
+        Empty fields are NaN; else they are an error.
 
     Raises
     ------
@@ -120,18 +127,18 @@ def read_numbers(table: Delimited, columns: Sequence[int]) -> dict[int, NDArray[
     try:
         values = _parse(table, _source(table), columns)
     except (ValueError, IndexError):
-        values = _parse_leniently(table, columns)
+        values = _parse_with_gaps(table, columns) if gaps else _one_by_one(table, columns, gaps)
     return {position: values[:, i] for i, position in enumerate(columns)}
 
 
 def _parse(
-    table: Delimited, source: str | Iterable[str], columns: Sequence[int], *, skip: bool = True
+    table: Delimited, source: str | Iterable[str], columns: Sequence[int]
 ) -> NDArray[np.float64]:
     return np.loadtxt(
         source,
         dtype=np.float64,
         delimiter=None if table.delimiter == " " else table.delimiter,
-        skiprows=table.n_header_lines if skip else 0,
+        skiprows=table.n_header_lines,
         usecols=list(columns),
         ndmin=2,
         encoding=table.encoding,
@@ -149,6 +156,32 @@ def _source(table: Delimited) -> str | Iterable[str]:
     return io.StringIO(head + (text.replace(",", ".") if table.decimal_comma else text))
 
 
+def _parse_with_gaps(table: Delimited, columns: Sequence[int]) -> NDArray[np.float64]:
+    try:
+        return _parse(table, io.StringIO(_filled(table)), columns)
+    except (ValueError, IndexError):
+        return _one_by_one(table, columns, gaps=True)
+
+
+def _filled(table: Delimited) -> str:
+    """Return the text with "nan" in fields that are empty.
+
+    Raises
+    ------
+    ValueError
+        If fields are separated by blanks, between which none can be empty.
+    """
+    if table.delimiter == " ":
+        raise ValueError("no field can be empty")
+    text, mark = _rows_text(table), table.delimiter
+    if table.decimal_comma:
+        text = text.replace(",", ".")
+    for _ in range(2):  # of three marks in a row, the first pass sees only one gap
+        text = text.replace(mark + mark, f"{mark}nan{mark}")
+    text = "\n" * table.n_header_lines + text.replace(f"\n{mark}", f"\nnan{mark}")
+    return text.replace(f"{mark}\n", f"{mark}nan\n")
+
+
 def _rows_text(table: Delimited) -> str:
     with _open(table) as file:
         for _ in range(table.n_header_lines):
@@ -157,8 +190,8 @@ def _rows_text(table: Delimited) -> str:
     return text.split(table.end, 1)[0] if table.end else text
 
 
-def _parse_leniently(table: Delimited, columns: Sequence[int]) -> NDArray[np.float64]:
-    """Read field by field: empty fields and words for "missing" are NaN; name what is no number."""
+def _one_by_one(table: Delimited, columns: Sequence[int], gaps: bool) -> NDArray[np.float64]:
+    """Read field by field, slowly; name the line and the column of what is no number."""
     values: list[list[float]] = []
     for number, row in _rows(table):
         fields = (
@@ -166,15 +199,15 @@ def _parse_leniently(table: Delimited, columns: Sequence[int]) -> NDArray[np.flo
             if table.delimiter == " "
             else next(csv.reader([row], delimiter=table.delimiter))
         )
-        values.append([_number(table, fields, column, number) for column in columns])
+        values.append([_number(table, fields, column, number, gaps) for column in columns])
     return np.asarray(values, np.float64).reshape(len(values), len(columns))
 
 
-def _number(table: Delimited, fields: Sequence[str], column: int, line: int) -> float:
+def _number(table: Delimited, fields: Sequence[str], column: int, line: int, gaps: bool) -> float:
     text = fields[column].strip() if column < len(fields) else ""
     if table.decimal_comma:
         text = text.replace(",", ".")
-    if text.lower() in _MISSING:
+    if gaps and text.lower() in _MISSING:
         return float("nan")
     if _NUMBER.fullmatch(text):
         return float(text)

@@ -9,7 +9,6 @@ line ends, and semicolons or tabs instead of commas.
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -21,6 +20,7 @@ from decode_engine.domain.localizations import Emitters, Localizations
 from decode_engine.domain.table import ColumnTable
 from decode_engine.errors import LocalizationsError
 from decode_engine.io.atomic import atomic_path
+from decode_engine.io.delimited import Delimited, read_numbers
 from decode_engine.io.fixed_point import text_blocks
 
 __all__ = [
@@ -117,62 +117,10 @@ def read_header(path: Path) -> tuple[list[str], str]:
 def read_columns(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
     """Read some columns of a table as float64; the header must have them all."""
     header, delimiter = read_header(path)
+    layout = Delimited(path=path, names=tuple(header), delimiter=delimiter, n_columns=len(header))
     positions = [header.index(name) for name in names]
-    if not _check_rows(path, len(header), delimiter):
-        return {name: np.empty(0) for name in names}
-    try:
-        values = np.loadtxt(
-            path,
-            dtype=np.float64,
-            delimiter=delimiter,
-            skiprows=1,
-            usecols=positions,
-            ndmin=2,
-            encoding="utf-8-sig",
-            comments=None,
-            quotechar='"',
-        )
-    except (ValueError, IndexError) as error:
-        raise LocalizationsError(
-            f"{path} has a line that is not numeric: {_located(str(error))}.",
-            hint="Numbers are written with a decimal point and without thousands separators.",
-        ) from error
-    return {name: values[:, i] for i, name in enumerate(names)}
-
-
-def _check_rows(path: Path, n_columns: int, delimiter: str) -> bool:
-    """Return whether there are rows; raise `LocalizationsError` if one has too many fields or few.
-
-    NumPy takes the columns that it is asked for from rows of any length. A decimal comma in a
-    table separated by commas would silently shift all fields behind it.
-    """
-    found = False
-    with path.open("r", encoding="utf-8-sig", errors="replace") as file:
-        file.readline()
-        for number, line in enumerate(file, start=2):
-            text = line.strip("\r\n ")
-            if not text:
-                continue
-            found = True
-            n_fields = text.count(delimiter) + 1
-            closed = text.endswith(delimiter) and n_fields == n_columns + 1
-            if n_fields == n_columns or closed or '"' in text:  # quotes may hide a delimiter
-                continue
-            raise LocalizationsError(
-                f"{path} has {n_fields} fields in line {number}; its first line names {n_columns}.",
-                hint="Each line needs one number per column, written with a decimal point; is "
-                "the line cut off, or are there decimal commas?",
-            )
-    return found
-
-
-def _located(message: str) -> str:
-    """Turn loadtxt's row (from 0, after the header) into the line of the file."""
-    match = re.search(r"at row (\d+)", message)
-    if match is None:
-        return message.split(";")[0].rstrip(".")
-    line = int(match.group(1)) + 2
-    return message.split(" at row")[0] + f" in line {line}"
+    numbers = read_numbers(layout, positions, gaps=False)
+    return {name: numbers[position] for name, position in zip(names, positions, strict=True)}
 
 
 def _read_table(path: Path, kind: type[Table]) -> Table:

@@ -70,8 +70,8 @@ def assemble(
     convention, origin = _usable(convention, geometry)
     plain = to_ours(columns, convention, geometry)
     n_rows = len(plain["frame"])
-    plain, dropped = _without_gaps(plain, options, dict(source.n_dropped))
     _require_frames(plain["frame"], convention, source)
+    plain, dropped = _without_gaps(plain, options, dict(source.n_dropped))
     guesses, notes = [*source.guesses, *origin], list(source.notes)
     for name in _FILLED:
         if name not in plain:
@@ -159,7 +159,7 @@ def _without_gaps(
 
 
 def _require_frames(frame: NDArray[Any], convention: Convention, source: Source) -> None:
-    bad = np.flatnonzero((frame < 0) | (frame != np.round(frame)))
+    bad = np.flatnonzero((frame < 0) | ((frame != np.round(frame)) & np.isfinite(frame)))
     if not bad.size:
         return
     value = float(frame[bad[0]]) + convention.first_frame

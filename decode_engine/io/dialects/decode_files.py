@@ -187,7 +187,7 @@ class DecodeCsv:
         for name in ("x", "y", "frame_ix"):
             if name not in chosen:
                 raise missing_column(layout, name, (name,))
-        empty = _empty_columns(layout)
+        empty = _empty_columns(layout) - {chosen[name] for name in ("x", "y", "frame_ix")}
         fields = read_columns(layout, {n: p for n, p in chosen.items() if p not in empty})
         unused = [n for i, n in enumerate(layout.names) if i not in chosen.values()]
         source = _source(self.name, version, geometry, [], unused, layout.n_header_lines)

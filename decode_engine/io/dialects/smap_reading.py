@@ -89,9 +89,11 @@ def read_sml(path: Path, options: ReadOptions) -> ImportedTable:
             f"{whole.name} has no localizations (saveloc.loc).",
             hint="Give a file that SMAP saved with 'SMLMsaver'.",
         )
-    columns, unused, guesses = _columns(whole, loc)
-    metadata, origin = _our_provenance(tree.get(EXTRA_VARIABLE))
-    movies = _movies(saveloc.get("file"), origin)
+    own = _our_provenance(tree.get(EXTRA_VARIABLE))
+    columns, unused, guesses = _columns(
+        whole, {n: v for n, v in loc.items() if n not in own.made_up}
+    )
+    movies = _movies(saveloc.get("file"), own.roi_origin_px)
     notes = [*_opaque_notes(tree), *_removal_notes(columns)]
     plain, convention, extra = _in_frames(columns, loc, movies, options)
     first = movies[0] if movies else _Movie()
@@ -103,7 +105,7 @@ def read_sml(path: Path, options: ReadOptions) -> ImportedTable:
         guesses=tuple(guesses),
         notes=(*notes, *extra),
         unused=unused,
-        metadata=metadata,
+        metadata=own.metadata,
     )
     return assemble(plain, convention, options, source)
 
@@ -185,13 +187,14 @@ def _columns(
 ) -> tuple[dict[str, NDArray[Any]], list[str], list[Guess]]:
     guesses: list[Guess] = []
     found = {ours: next((n for n in names if n in loc), None) for ours, names in SMAP_NAMES.items()}
-    columns = {
+    present = {
         ours: values
         for ours, theirs in found.items()
-        if theirs is not None and (values := _vector(loc[theirs])) is not None and values.size
+        if theirs is not None and (values := _vector(loc[theirs])) is not None
     }
-    if found["x_nm"] is not None and not columns:  # a table without rows
-        columns = {name: np.empty(0) for name in _REQUIRED}
+    has_rows = any(values.size for values in present.values())
+    # SMAP keeps fields that were never filled as [].
+    columns = {ours: values for ours, values in present.items() if values.size or not has_rows}
     for name in _REQUIRED:
         if name not in columns:
             wanted = SMAP_NAMES[name][0]
@@ -381,18 +384,26 @@ def _opaque(value: MatlabValue | MatlabTree, path: str) -> Iterator[tuple[str, s
             yield from _opaque(member, path)
 
 
-def _our_provenance(
-    value: MatlabValue | None,
-) -> tuple[LocalizationMetadata | None, tuple[int, int] | None]:
-    """Return our metadata and the frame's origin on the chip, where the file carries them."""
+@dataclass(frozen=True, kw_only=True)
+class _Own:
+    """What our own files carry besides SMAP's fields."""
+
+    metadata: LocalizationMetadata | None = None
+    roi_origin_px: tuple[int, int] | None = None
+    made_up: frozenset[str] = frozenset()
+
+
+def _our_provenance(value: MatlabValue | None) -> _Own:
     if not isinstance(value, str):
-        return None, None
+        return _Own()
     try:
         content = json.loads(value)
         x_px, y_px = content["roi_origin_px"]
         metadata = content["metadata"]
-        if metadata is None:
-            return None, (int(x_px), int(y_px))
-        return LocalizationMetadata.from_json(json.dumps(metadata)), (int(x_px), int(y_px))
+        return _Own(
+            metadata=metadata and LocalizationMetadata.from_json(json.dumps(metadata)),
+            roi_origin_px=(int(x_px), int(y_px)),
+            made_up=frozenset(map(str, content["made_up"])),
+        )
     except (ValueError, KeyError, TypeError, LocalizationsError):
-        return None, None  # SMAP's own fields remain
+        return _Own()  # SMAP's own fields remain

@@ -159,7 +159,8 @@ def _tree(path: Path, table: Localizations, context: ExportContext) -> dict[str,
     loc["ypix"] = (table.y_nm / pixel_y + 1.0).astype(np.float32)
     loc["filenumber"] = np.ones(len(table), np.float32)
     loc["channel"] = np.zeros(len(table), np.float32)
-    about = _provenance(context, geometry)
+    _, is_known = uncertainty_or_guess(table.columns())
+    about = _provenance(context, geometry, [] if is_known else ["locprecnm"])
     fit = {
         "MLE_GPU_Yiming": {
             "cal_3Dfile": context.calibration_path,
@@ -212,11 +213,12 @@ def _complete(table: Localizations, geometry: Geometry) -> Geometry:
     )
 
 
-def _provenance(context: ExportContext, geometry: Geometry) -> str:
+def _provenance(context: ExportContext, geometry: Geometry, made_up: list[str]) -> str:
     metadata = context.metadata
     content = {
         "format_version": 1,
         "roi_origin_px": geometry.roi_origin_px,
+        "made_up": made_up,
         "versions": dict(context.versions),
         "metadata": None if metadata is None else json.loads(metadata.to_json()),
     }

@@ -4,53 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.virtual_display import virtual_display
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("explore_on_screen.py")
 
 
 @pytest.fixture(scope="module")
-def display() -> Iterator[str]:
-    if sys.platform != "linux" or shutil.which("Xvfb") is None:
-        pytest.skip("there is no Xvfb for a display with OpenGL")
-    read, write = os.pipe()
-    server = subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24", "+extension", "GLX"],
-        pass_fds=[write],
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        number = pipe.readline().strip()
-    yield f":{number}"
-    server.terminate()
-    server.wait(10)
-
-
-@pytest.fixture(scope="module")
-def found(display: str) -> dict[str, Any]:
-    environment = os.environ | {
-        "DISPLAY": display,
-        "QT_QPA_PLATFORM": "xcb",
-        "PYTHONPATH": str(REPOSITORY),
-        "PYTHONWARNINGS": "error::RuntimeWarning",
-    }
-    run = subprocess.run(
-        [sys.executable, str(SCRIPT)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def found() -> dict[str, Any]:
+    more = {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "error::RuntimeWarning"}
+    with virtual_display("1024x768x24") as display:
+        run = subprocess.run(
+            [sys.executable, str(SCRIPT)],
+            env=os.environ | display | more,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
     assert run.returncode == 0, run.stderr[-3000:]
     values: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     if values["renderer"] is None:

@@ -63,6 +63,7 @@ class LocalizeController(PageController):
         self._opened = ""  # path of the movie that is open or being opened
         self._selected = context.session.settings.current_movie
         self._preview_job = ""
+        self._is_model_told = False  # the card speaks of the model
         self._asked: _Asked | None = None
         self._run = ""
         self._live = LiveReconstruction(context.background, self.page.live, self)
@@ -178,8 +179,19 @@ class LocalizeController(PageController):
 
     def _keep_description(self, path: str, description: ModelDescription | Problem) -> None:
         self._descriptions[path] = description
+        if path == self.context.session.settings.model:
+            self._tell_model(description)
         self._describe_model()
         self._show_readiness()
+
+    def _tell_model(self, description: ModelDescription | Problem) -> None:
+        """Show a card for a model that cannot be used, and none any more for one that can."""
+        if isinstance(description, Problem):
+            self.page.show_problem(description)
+            self._is_model_told = True
+        elif self._is_model_told:
+            self.page.show_problem(None)
+            self._is_model_told = False
 
     def _show_readiness(self) -> None:
         settings = self.context.session.settings

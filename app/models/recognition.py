@@ -101,9 +101,16 @@ def _folder(path: Path) -> tuple[Kind, str]:
 
 
 def _hdf5(path: Path) -> tuple[Kind, str]:
-    with h5py.File(path, "r", locking=False) as file:
-        if is_ours(file):
-            return "localizations", ""
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            if is_ours(file):
+                return "localizations", ""
+    except OSError as error:
+        if error.errno is not None:  # the drive's fault, not the file's
+            raise
+        return "unknown", (
+            f"{path.name} is an HDF5 file, but damaged or cut off. Copy or export it again."
+        )
     if is_calibration_file(path):
         return "calibration", ""
     return "unknown", f"{path.name} is an HDF5 file, but neither localizations nor a calibration."

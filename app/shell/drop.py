@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QDragEnterEvent, QDropEvent
 
 from app.models.problem import Problem
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["DropTarget"]
 
 _LONGEST = 240  # characters of a reason that fit on a card
+_SLOW_MS = 3000  # a drive that takes longer than this is spoken of
 
 
 class DropTarget(QObject):
@@ -54,13 +55,27 @@ class DropTarget(QObject):
 
     def take(self, paths: Sequence[Path]) -> None:
         """Recognise files and send them to their pages."""
-        wanted = tuple(paths)
+        wanted, page = tuple(paths), self._window.current_page
+        slow = QTimer(self)
+        slow.setSingleShot(True)
+        slow.timeout.connect(lambda: page.show_problem(_slow(wanted)))
+
+        def take(found: Sequence[Recognized]) -> None:
+            slow.stop()
+            slow.deleteLater()
+            page.show_problem(None)
+            self._sort(found)
+
+        def fail(problem: Problem) -> None:
+            slow.stop()
+            slow.deleteLater()
+            self._window.show_problem(problem)
+
+        page.show_problem(None)
+        slow.start(_SLOW_MS)
         # A key for each drop: of equal ones only the last would arrive.
         self._window.context.background.run(
-            f"recognize-{next(self._numbers)}",
-            lambda _check: _recognize(wanted),
-            self._sort,
-            self._window.show_problem,
+            f"recognize-{next(self._numbers)}", lambda _check: _recognize(wanted), take, fail
         )
 
     def _sort(self, found: Sequence[Recognized]) -> None:
@@ -107,6 +122,16 @@ def _recognize(paths: Sequence[Path]) -> list[Recognized]:
 
 def _local_paths(event: QDropEvent | QDragEnterEvent) -> list[Path]:
     return [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+
+
+def _slow(paths: Sequence[Path]) -> Problem:
+    return Problem(
+        message=f"{paths[0].name} cannot be read yet: its drive has not answered for "
+        f"{_SLOW_MS // 1000} s.",
+        hint="If it is a network drive, check the connection. The app goes on by itself once the "
+        "drive answers; meanwhile you can work on.",
+        code="drive_slow",
+    )
 
 
 def _problem(unknown: Sequence[Recognized]) -> Problem | None:

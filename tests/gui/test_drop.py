@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from app.controllers.page_controller import AppContext
 from app.controllers.session import ProjectSession
 from app.models.recognition import CAN_BE_DROPPED, Kind, recognize
 from app.models.steps import Step
+from app.shell import drop
 from app.shell.desktop import Desktop
 from decode_engine.io.resources import resource_path
 from tests.gui.shell_parts import make_desktop, plain
@@ -43,8 +45,8 @@ def _drop(desktop: Desktop, *paths: Path) -> bool:
     enter = QDragEnterEvent(QPoint(400, 300), copy, data, buttons, keys)
     QApplication.sendEvent(desktop.window, enter)
     if enter.isAccepted():
-        drop = QDropEvent(QPointF(400, 300), copy, data, buttons, keys)
-        QApplication.sendEvent(desktop.window, drop)
+        event = QDropEvent(QPointF(400, 300), copy, data, buttons, keys)
+        QApplication.sendEvent(desktop.window, event)
     return enter.isAccepted()
 
 
@@ -131,6 +133,22 @@ def test_what_is_unknown_is_named_with_what_can_be_dropped(
     assert hint.text() == CAN_BE_DROPPED
 
 
+def test_a_drive_that_does_not_answer_is_spoken_of(
+    qtbot: QtBot, desktop: Desktop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: a file on a drive that hung was dropped, and nothing at all happened."""
+    answers = threading.Event()
+    monkeypatch.setattr(drop, "_SLOW_MS", 20)
+    monkeypatch.setattr(drop, "_recognize", lambda paths: answers.wait(30.0) and [])
+    _drop(desktop, tmp_path / "far away.tif")
+    message = desktop.window.controller(Step.START).page.findChild(QLabel, "problem-message")
+    assert message is not None
+    qtbot.waitUntil(message.isVisible)
+    assert "far away.tif" in message.text()
+    answers.set()
+    qtbot.waitUntil(lambda: not message.isVisible())
+
+
 def test_what_is_known_among_unknown_files_is_taken(
     qtbot: QtBot, desktop: Desktop, tmp_path: Path
 ) -> None:
@@ -164,6 +182,13 @@ def test_drags_without_files_are_left_to_others(desktop: Desktop) -> None:
 def _tiff(path: Path, frames: int) -> Path:
     tifffile.imwrite(path, np.zeros((frames, 8, 8), np.uint16))
     return path
+
+
+def test_a_file_that_was_cut_off_is_told_in_words(tmp_path: Path) -> None:
+    """Regression: the words of the HDF5 library were shown ("sblock->base_addr = 0 …")."""
+    whole = (EXAMPLE / "calibration.h5").read_bytes()
+    (tmp_path / "half.h5").write_bytes(whole[: len(whole) // 2])
+    assert "half.h5 is an HDF5 file, but damaged" in recognize(tmp_path / "half.h5").words
 
 
 def _renamed(folder: Path) -> Path:

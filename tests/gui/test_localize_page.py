@@ -244,6 +244,11 @@ def test_a_file_that_is_no_model_is_named(
     page = controller.page
     qtbot.waitUntil(lambda: "not a model.decode" in page.model_words.text(), timeout=10_000)
     assert not page.start.isEnabled()
+    assert "not a model.decode" in _card(page)
+    controller.open_paths([resource_path("example/model.decode")])
+    qtbot.waitUntil(page.start.isEnabled, timeout=10_000)
+    # Regression: a file that was dropped had no card at all.
+    qtbot.waitUntil(lambda: not _card(page), timeout=10_000)
 
 
 def test_the_command_line_is_copied(

@@ -23,6 +23,7 @@ from app.models.job_files import movie_stem
 from app.models.job_state import JobState
 from app.models.problem import Problem
 from app.models.project import RunRecord
+from app.models.size_words import size_words
 from app.models.steps import Step
 from app.views.export_page import ExportedFile, ExportPage
 from decode_engine.contract.configs import FilterConfig, RenderConfig
@@ -169,14 +170,7 @@ def _line(run: RunRecord) -> ExportedFile:
     state, size = words.get(run.state, run.state), ""
     if run.state == "completed":
         try:
-            size = _size_words(path.stat().st_size)
+            size = size_words(path.stat().st_size)
         except OSError:
             state = "no longer there"
     return ExportedFile(path=str(path), name=path.name, size=size, state=state)
-
-
-def _size_words(n_bytes: int) -> str:
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if n_bytes >= scale:
-            return f"{n_bytes / scale:.1f} {unit}"
-    return f"{n_bytes} B"

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from app.models.movie_reader import MovieInfo
+from app.models.size_words import size_words
 
 __all__ = ["NOT_IN_FILE", "Fact", "movie_facts"]
 
 NOT_IN_FILE = "not in the file"
-_BYTES = ("bytes", "kB", "MB", "GB", "TB")
 
 
 class Fact(NamedTuple):
@@ -55,12 +55,7 @@ def movie_facts(info: MovieInfo) -> Sequence[Fact]:
 
 
 def _size(n_bytes: int | None) -> str:
-    if n_bytes is None:
-        return "folder"
-    value, unit = float(n_bytes), 0
-    while value >= 1000 and unit < len(_BYTES) - 1:
-        value, unit = value / 1000, unit + 1
-    return f"{value:.3g} {_BYTES[unit]}"
+    return "folder" if n_bytes is None else size_words(n_bytes)
 
 
 def _frames(info: MovieInfo) -> str:

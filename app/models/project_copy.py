@@ -11,6 +11,7 @@ from pathlib import Path
 from app.models.project import Project
 from app.models.project_lock import LOCK_NAME
 from app.models.project_store import BACKUP_NAME, PROJECT_NAME, ProjectFile
+from app.models.size_words import size_words
 from decode_engine.errors import DiskFullError, EngineError, OutputError
 from decode_engine.io.atomic import explain_os_error
 from decode_engine.io.locking import FileLock
@@ -82,7 +83,7 @@ def _require_space(needed: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise DiskFullError(
-            f"The project needs {needed / 1e9:.1f} GB, but {folder} has {free / 1e9:.1f} GB free.",
+            f"The project needs {size_words(needed)}, but {folder} has {size_words(free)} free.",
             hint="Free space there, or choose another drive.",
         )
 

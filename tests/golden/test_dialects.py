@@ -51,6 +51,15 @@ def test_thunderstorm_up_to_1_3(name: str, background: float | None) -> None:
           background=background)  # fmt: skip
 
 
+def test_thunderstorm_table_of_picasso() -> None:
+    """Picasso's export in this form shifts neither half a pixel nor a frame."""
+    found = read_table(GOLDEN / "thunderstorm_of_picasso.csv")
+    uncertainty = 0.07 * 127.0
+    check(found, "thunderstorm", y_nm=20.5 * 127.0, sigma_x_nm=uncertainty,
+          sigma_y_nm=uncertainty, sigma_z_nm=None)  # fmt: skip
+    assert found.variant == "of Picasso, current, 3D"
+
+
 def test_units_of_each_column_and_the_protocol_beside_it() -> None:
     """X in px, y in um, brightness in A/D counts: each is converted by its own title."""
     found = read_table(GOLDEN / "thunderstorm_mixed_units.csv")

@@ -8,6 +8,8 @@ in current builds and "uncertainty" up to 1.3; both are read.
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +57,12 @@ from decode_engine.io.fixed_point import Words, text_blocks
 __all__ = ["CONVENTION", "DIALECTS", "ThunderStorm"]
 
 CONVENTION = Convention(origin="corner", first_frame=1)
+# Picasso's export in this form keeps its own origin and first frame (0.10 and 0.11).
+_OF_PICASSO = Convention()
+_HEADER_OF_PICASSO = re.compile(
+    r"id,frame,x \[nm\],y \[nm\],(z \[nm\],sigma1 \[nm\],sigma2 \[nm\]|sigma \[nm\]),intensity "
+    r"\[photon\],offset \[photon\],bkgstd \[photon\],uncertainty_xy \[nm\]"
+)
 
 _NAMES: Mapping[str, tuple[str, ...]] = {
     "frame": ("frame",),
@@ -134,10 +142,12 @@ class ThunderStorm:
         geometry = options.over(protocol.geometry)
         units = {ours: split_unit(layout.names[i])[1] for ours, i in chosen.items()}
         found = _in_nm_and_photons(read_columns(layout, chosen), units, geometry, protocol)
-        guesses = (*encoding_guess(layout), *protocol.guesses, *found.guesses)
+        written = _writer(path, found.columns)
+        guesses = (*encoding_guess(layout), *protocol.guesses, *written.guesses, *found.guesses)
+        variant = _variant(dict(split_unit(name) for name in layout.names))
         source = Source(
             dialect=self.name,
-            variant=_variant(dict(split_unit(name) for name in layout.names)),
+            variant=f"{written.name}, {variant}" if written.name else variant,
             geometry=protocol.geometry,
             camera=protocol.camera,
             guesses=guesses,
@@ -145,7 +155,7 @@ class ThunderStorm:
             unused=[name for name in unused(layout, chosen) if name not in _DERIVED],
             n_header_lines=layout.n_header_lines,
         )
-        return assemble(found.columns, CONVENTION, options, source)
+        return assemble(found.columns, written.convention, options, source)
 
     def write(
         self, path: Path, table: Localizations, context: ExportContext, *, overwrite: bool
@@ -186,6 +196,26 @@ class _Converted(NamedTuple):
     columns: dict[str, NDArray[Any]]
     guesses: tuple[Guess, ...]
     notes: tuple[str, ...]
+
+
+class _Writer(NamedTuple):
+    name: str
+    convention: Convention
+    guesses: tuple[Guess, ...]
+
+
+def _writer(path: Path, columns: Mapping[str, NDArray[Any]]) -> _Writer:
+    """Tell who wrote the table: ThunderSTORM quotes its titles and counts frames from 1."""
+    with path.open("rb") as file:
+        header = file.readline(1 << 16).decode("utf-8", errors="replace").strip()
+    if _HEADER_OF_PICASSO.fullmatch(header):
+        why = "its first line is Picasso's; 0 is a pixel's centre and the first frame there"
+        return _Writer("of Picasso", _OF_PICASSO, (Guess("written by", "Picasso", why),))
+    if '"' not in header and bool(np.any(columns["frame"] == 0)):
+        why = "there is a frame 0, and ThunderSTORM, which counts from 1, would quote its titles"
+        from_zero = dataclasses.replace(CONVENTION, first_frame=0)
+        return _Writer("of another program", from_zero, (Guess("first frame", "0", why),))
+    return _Writer("", CONVENTION, ())
 
 
 def _in_nm_and_photons(

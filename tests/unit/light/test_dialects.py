@@ -276,6 +276,13 @@ def test_frames_that_a_program_cannot_have(tmp_path: Path) -> None:
         read_table(path)
 
 
+def test_frame_0_in_a_table_that_thunderstorm_did_not_write(tmp_path: Path) -> None:
+    path = text(tmp_path, "frame,x [nm],y [nm],intensity [photon]\n0,50,50,1000\n")
+    found = read_table(path, ReadOptions(pixel_size_x_nm=100.0))
+    assert (found.table.frame[0], found.table.x_nm[0]) == (0, 0.0)
+    assert "first frame" in [guess.field for guess in found.guesses]
+
+
 @pytest.mark.parametrize(
     "content", [b"", b"\n\n", b"hello there\n", b"a,b\n1,2\n", b"\x00\x01\x02" * 50, b"PAR1cut"]
 )

@@ -13,13 +13,14 @@ from decode_engine.contract.jobs import InspectSpec
 from decode_engine.domain.calibration import Calibration
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.localizations import Emitters, Localizations
-from decode_engine.errors import InputError
+from decode_engine.errors import InputError, LocalizationsError
 from decode_engine.io.calibrations import (
     describe_calibration,
     is_calibration_file,
     read_calibration,
 )
 from decode_engine.io.cameras import read_camera
+from decode_engine.io.dialects.registry import Recognised, read_table, recognise
 from decode_engine.io.filetypes import FileType, describe_file_type, file_type
 from decode_engine.io.localizations import (
     LocalizationMetadata,
@@ -36,6 +37,7 @@ from decode_engine.jobs.context import JobContext
 __all__ = ["run"]
 
 Facts = dict[str, Any]
+_KINDS_OF_TABLES = ("text", "hdf5", "matlab", "unknown")  # what other programs write
 
 
 def run(spec: InspectSpec, context: JobContext) -> Facts:
@@ -65,8 +67,12 @@ def _describer(path: Path) -> Callable[[Path], Facts]:
     kind = file_type(path)
     if kind == "folder":
         return _localizations if is_partial_result(path) else _movie
+    if kind == "hdf5" and _is_ours(path):
+        return _localizations
+    if kind in _KINDS_OF_TABLES and _claim(path) is not None:
+        return _foreign_table
     if kind == "hdf5":
-        return _localizations if _is_ours(path) else _calibration
+        return _calibration
     if kind == "empty":
         raise InputError(
             f"{path} is empty (0 bytes).", hint="Copy the file again, or make it again."
@@ -88,6 +94,30 @@ def _describer(path: Path) -> Callable[[Path], Facts]:
         f"{path} is {describe_file_type(path)}; this program cannot use it.",
         hint="It reads movies, calibrations, cameras, models and tables of localizations.",
     )
+
+
+def _claim(path: Path) -> Recognised | None:
+    """Return which program's table it is; our own CSV has a description of its own."""
+    claim = recognise(path)
+    return None if claim is None or claim.dialect.name == "csv" else claim
+
+
+def _foreign_table(path: Path) -> Facts:
+    claim = _claim(path)
+    assert claim is not None
+    title = f"{claim.dialect.title}, to be imported: {claim.match.why}"
+    try:
+        found = read_table(path)
+    except LocalizationsError as error:
+        facts: Facts = {"kind": "localizations", "n_rows": None, "columns": []}
+        lines = [title, f"note: {error.message} {error.hint}"]
+    else:
+        facts = _table_facts(found.table, "localizations")
+        lines = [title, f"{found.n_rows_file} rows", *_range_lines(found.table)]
+        lines += [f"guessed {guess}" for guess in found.guesses]
+        lines += [f"note: {note}" for note in found.notes]
+        lines += [f"note: {n} rows left out, {reason}" for reason, n in found.n_dropped.items()]
+    return {**facts, "format": claim.dialect.name, "lines": lines}
 
 
 def _is_ours(path: Path) -> bool:
@@ -301,7 +331,8 @@ def _table(path: Path) -> Facts:
         raise InputError(
             f"{path} is a text file without the columns of a table of localizations; its first "
             f"line reads {', '.join(header)[:80]!r}.",
-            hint=f"A table has the columns {', '.join(required)}.",
+            hint=f"Ours has the columns {', '.join(required)}; tables of unknown programs are read "
+            "by a column mapping: decode-engine import FILE --suggest-mapping MAP.json.",
         )
     estimates = {s.name for s in Localizations.specs()} - {s.name for s in Emitters.specs()}
     table: Emitters | Localizations

@@ -216,3 +216,16 @@ def test_a_format_that_does_not_exist(tmp_path: Path) -> None:
     assert "thunderstorm" in caught.value.hint
     with pytest.raises(LocalizationsError, match="no column"):
         api.import_table(tmp_path / "t.csv", format="thunderstorm", pixel_size_x_nm=100)
+
+
+def test_inspecting_another_programs_table(
+    tmp_path: Path, result: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api.export(result, out=tmp_path / "cell_locs.hdf5", format="picasso")
+    assert main(["inspect", str(tmp_path / "cell_locs.hdf5")]) == 0
+    shown = capsys.readouterr().out
+    assert "picasso" in shown
+    assert "40 rows" in shown
+    (tmp_path / "list.bin").write_bytes(b"M425" + bytes(12))
+    assert main(["inspect", str(tmp_path / "list.bin")]) == 0
+    assert "The pixel size is needed" in capsys.readouterr().out

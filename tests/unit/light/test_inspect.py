@@ -174,15 +174,18 @@ def test_real_files_are_told_apart(shared_data: Path) -> None:
         "raw_movies/Locan_images.tif": "movie",
         "raw_movies/storm-analysis_sCMOS_sample.dax": "movie",
         "camera_metadata/bstore_Cos7_A647_WF1_MMStack_Pos0.ome.tif": "movie",
+        "loc_tables/picasso_egfr_mols.hdf5": "localizations",
+        "loc_tables/Locan_decode_dstorm_data.h5": "localizations",
+        "loc_tables/Locan_smap_dstorm_data_sml.mat": "localizations",
+        "loc_tables/Locan_Thunderstorm_dstorm_data.csv": "localizations",
+        "loc_tables/SMAP_cme_2um_site_uncorrected_sml.csv": "localizations",
     }
     for name, kind in expected.items():
         assert look(shared_data / name)["kind"] == kind
     for name in (
         "calibrations/SMAP_3Daberrationcorrection_v5.mat",
         "calibrations/SMAP_3Daberrationcorrection_v73.mat",
-        "loc_tables/picasso_egfr_mols.hdf5",
-        "loc_tables/Locan_decode_dstorm_data.h5",
-        "loc_tables/SMAP_cme_2um_site_uncorrected_sml.csv",
+        "loc_tables/bstore_HeLaS_A647_1_locResults_Fids.dat",
         "loc_tables/challenge2013_BundledTubulin_GT.xlsx",
         "loc_tables/picasso_egfr_mols.yaml",
     ):

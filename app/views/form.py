@@ -126,10 +126,6 @@ class ConfigForm(QWidget):
         """Show or hide a field that does not always apply."""
         self._rows[field].set_visible(visible)
 
-    def set_field_enabled(self, field: str, enabled: bool) -> None:
-        """Allow or forbid to edit a field."""
-        self._rows[field].editor.setEnabled(enabled)
-
     def editor(self, field: str) -> FieldEditor:
         """Return the editor of a field (say, to put the cursor there)."""
         return self._rows[field].editor
@@ -322,6 +318,7 @@ class _Row:
         self.light = LightMark()
         self.reset = named(QToolButton(), f"reset-{spec.name}")
         self.reset.setText("↺")
+        self.reset.setMaximumWidth(22)
         self.reset.setAutoRaise(True)
         self.reset.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
         self.reset.setAccessibleName(f"{spec.label}: back to the default")
@@ -343,7 +340,8 @@ class _Row:
             self.message.show_text("bad", text)
         else:
             self.message.show_text(self.advice_level, self.advice)
-        self.light.setVisible(self.visible and not text and not self.advice)
+        lit = self.light.level != "none"
+        self.light.setVisible(self.visible and lit and not text and not self.advice)
         if not self.visible:
             self.message.hide()
         self.editor.set_describing(text or self.advice)

@@ -9,7 +9,7 @@ import cmap
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QPainter, QPaintEvent, QPalette
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QWidget
 
 __all__ = ["ColorBar", "ScaleBar", "lookup_table"]
@@ -50,12 +50,18 @@ class ScaleBar(QWidget):
         nice = max((n * decade for n in _NICE if n * decade <= target), default=decade)
         self._length = nice / nm_per_px
         self._text = f"{nice / 1000:g} µm" if nice >= 1000 else f"{nice:g} nm"
-        width, height = round(self._length) + 24, 34
+        words = QFontMetrics(self._font_of_words()).horizontalAdvance(self._text) + 12
+        width, height = max(round(self._length) + 24, words), 34
         self.setGeometry(
             self._view.width() - width - 6, self._view.height() - height - 6, width, height
         )
         self.show()
         self.update()
+
+    def _font_of_words(self) -> QFont:
+        font = QFont(self.font())
+        font.setBold(True)
+        return font
 
     def paintEvent(self, event: QPaintEvent) -> None:
         """Paint bar and text."""
@@ -64,9 +70,7 @@ class ScaleBar(QWidget):
         bar = QRectF((self.width() - self._length) / 2, self.height() - 10, self._length, 4)
         painter.fillRect(bar, QColor("white"))
         painter.setPen(QColor("white"))
-        font = QFont(self.font())
-        font.setBold(True)
-        painter.setFont(font)
+        painter.setFont(self._font_of_words())
         area = self.rect().adjusted(0, 0, 0, -10)
         painter.drawText(area, Qt.AlignmentFlag.AlignCenter, self._text)
         painter.end()

@@ -76,8 +76,11 @@ class JobPanel(QWidget):
         self._bar.setTextVisible(False)
         self._bar.setAccessibleName("Progress")
         self._bar.setFixedHeight(14)
+        self._bar.setMinimumWidth(60)
         self._facts = named(QLabel(), "job-facts")
         self._facts.setAccessibleName("Progress in words")
+        self._facts.setWordWrap(True)
+        self._facts.setProperty("muted", True)
         self._pause = self._button("Pause", "job-pause", "Let the job wait; nothing is lost.")
         self._resume = self._button("Resume", "job-resume", "Go on where the job waits.")
         self._finish = self._button(
@@ -140,15 +143,15 @@ class JobPanel(QWidget):
     def _lay_out(self) -> None:
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         line = QHBoxLayout()
-        line.addWidget(self._facts, 1)
+        line.addWidget(self._bar, 1)
         for button in (self._pause, self._resume, self._finish, self._cancel):
             line.addWidget(button)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(6)
         layout.addWidget(self._stage)
-        layout.addWidget(self._bar)
         layout.addLayout(line)
+        layout.addWidget(self._facts)
         layout.addWidget(self._more)
         layout.addWidget(self._log)
 

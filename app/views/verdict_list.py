@@ -14,15 +14,25 @@ __all__ = ["VerdictList"]
 
 
 class VerdictList(QWidget):
-    """Rows of light, title and wrapped text that can be selected and copied."""
+    """Rows of light, title and wrapped text that can be selected and copied.
 
-    def __init__(self, name: str, parent: QWidget | None = None) -> None:
+    Parameters
+    ----------
+    name : str
+    stacked : bool
+        The text stands under its title, for a narrow place.
+    """
+
+    def __init__(self, name: str, parent: QWidget | None = None, *, stacked: bool = False) -> None:
         super().__init__(parent)
+        self._stacked = stacked
         named(self, name)
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)
         self._grid.setHorizontalSpacing(8)
-        self._grid.setColumnStretch(2, 1)
+        self._grid.setColumnStretch(1 if stacked else 2, 1)
+        if stacked:
+            self._grid.setVerticalSpacing(2)
         self._rows: list[tuple[QWidget, QLabel, QLabel]] = []
 
     def show_lines(self, lines: Sequence[tuple[LightLevel, str, str]]) -> None:
@@ -53,8 +63,12 @@ class VerdictList(QWidget):
         text.setTextFormat(Qt.TextFormat.PlainText)
         text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         top = Qt.AlignmentFlag.AlignTop
-        row = len(self._rows)
+        row = 2 * len(self._rows)
         self._grid.addWidget(mark, row, 0, top)
         self._grid.addWidget(title, row, 1, top)
-        self._grid.addWidget(text, row, 2, top)
+        if self._stacked:
+            text.setContentsMargins(0, 0, 0, 6)
+            self._grid.addWidget(text, row + 1, 1, top)
+        else:
+            self._grid.addWidget(text, row, 2, top)
         self._rows.append((mark, title, text))

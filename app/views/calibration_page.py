@@ -29,6 +29,7 @@ from app.views.calibration_ways import BeadsWay, FileWay, FlatWay
 from app.views.naming import named
 from app.views.page import Page
 from app.views.psf_viewer import PsfViewer
+from app.views.side_column import SideColumn
 from app.views.verdict_list import VerdictList
 
 __all__ = ["CalibrationPage", "Way"]
@@ -57,10 +58,12 @@ class CalibrationPage(Page):
         self.file_way, self.beads_way, self.flat_way = FileWay(), BeadsWay(), FlatWay()
         self._ways: dict[Way, QPushButton] = {}
         self.body.addLayout(self._make_way_buttons())
+        self.body.addSpacing(6)
         self._stack = QStackedWidget()
         for part in (self.file_way, self.beads_way, self.flat_way):
-            self._stack.addWidget(_scrolled(part))
-        self._stack.setFixedWidth(390)
+            column = SideColumn(part, width=310)
+            column.width_changed.connect(lambda _width: self._fit_column())
+            self._stack.addWidget(column)
         self.viewer = PsfViewer()
         self.verdicts = VerdictList("calibration-verdicts")
         row = QHBoxLayout()
@@ -83,6 +86,11 @@ class CalibrationPage(Page):
             # A tick besides the colour, so that the choice is seen in any theme.
             self._ways[name].setText(f"{'✓ ' * (name == way)}{title}\n{text}")
         self._stack.setCurrentIndex([name for name, _, _ in _WAYS].index(way))
+        self._fit_column()
+
+    def _fit_column(self) -> None:
+        """Let the column be as wide as the way that is shown needs, not as the widest."""
+        self._stack.setFixedWidth(self._stack.currentWidget().minimumWidth())
 
     def show_empty(self, text: str = _EMPTY) -> None:
         """Show words in place of a PSF."""
@@ -137,6 +145,7 @@ class CalibrationPage(Page):
             button = named(QPushButton(f"{title}\n{text}"), f"calibration-way-{way}")
             button.setCheckable(True)
             button.setMinimumHeight(52)
+            button.setProperty("way", True)
             button.setToolTip(text)
             button.clicked.connect(lambda _checked=False, w=way: self._choose(w))
             group.addButton(button)

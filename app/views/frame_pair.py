@@ -42,12 +42,18 @@ class FramePair(QWidget):
         self._views = {"own": FrameView(), "simulated": FrameView()}
         self._titles = {"own": QLabel("Your frames"), "simulated": QLabel("Simulated")}
         self._busy = named(QLabel(), "simulation-busy")
-        films = QHBoxLayout()
+        titles, films = QHBoxLayout(), QHBoxLayout()
+        titles.setSpacing(12)
+        films.setSpacing(12)
         for name, view in self._views.items():
             view.setAccessibleName(self._titles[name].text())
-            films.addWidget(self._column(name), 1)
+            # Halves, whatever stands above them: the same field must have the same size.
+            view.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+            titles.addWidget(self._title(name), 1)
+            films.addWidget(named(view, f"simulation-{name}-view"), 1)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(titles)
         layout.addLayout(films, 1)
         layout.addLayout(self._make_controls())
         self.set_busy(busy=False)
@@ -91,21 +97,16 @@ class FramePair(QWidget):
         """Show which end of the ranges is simulated, without emitting."""
         self._kind.setCurrentIndex([name for name, _, _ in _KINDS].index(kind))
 
-    def _column(self, name: str) -> QWidget:
-        """Return title, choices and view of one film."""
-        column = QWidget()
-        # Halves, whatever stands above them: the same field must have the same size.
-        column.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
-        title = QHBoxLayout()
-        title.addWidget(self._titles[name])
-        title.addStretch()
+    def _title(self, name: str) -> QWidget:
+        """Return title and choices of one film."""
+        part = QWidget()
+        row = QHBoxLayout(part)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self._titles[name])
+        row.addStretch()
         if name == "simulated":
-            self._add_choices(title)
-        layout = QVBoxLayout(column)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(title)
-        layout.addWidget(named(self._views[name], f"simulation-{name}-view"), 1)
-        return column
+            self._add_choices(row)
+        return part
 
     def _make_controls(self) -> QHBoxLayout:
         self._slider = named(QSlider(Qt.Orientation.Horizontal), "simulation-frame")

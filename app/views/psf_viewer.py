@@ -108,12 +108,14 @@ class PsfViewer(QWidget):
 
     def _make_views(self) -> QGridLayout:
         self._grid = grid = QGridLayout()
+        grid.setHorizontalSpacing(8)
         self._titles: dict[str, QLabel] = {}
         for column, (name, title, tip) in enumerate(_VIEWS):
             label, view = QLabel(title), FrameView()
             label.setToolTip(tip)
             view.setToolTip(tip)
             view.setAccessibleName(f"PSF, {title}")
+            view.setMinimumSize(100, 120)
             view.set_colormap("viridis")
             view.set_levels(0.0, 1.0)
             grid.addWidget(label, 0, column)
@@ -129,8 +131,12 @@ class PsfViewer(QWidget):
         self._slider.setToolTip("Height of the slice shown, over the calibrated range.")
         self._slider.valueChanged.connect(lambda _value: self._draw(keep_view=True))
         self._height = named(QLabel(), "calibration-z-text")
-        self._height.setMinimumWidth(90)
+        self._height.setMinimumWidth(84)
         self._scale = named(QComboBox(), "calibration-normalisation")
+        self._scale.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self._scale.setMinimumContentsLength(10)
         for value in get_args(Normalisation):
             self._scale.addItem(_SCALES[value], value)
         self._scale.setToolTip(
@@ -146,7 +152,6 @@ class PsfViewer(QWidget):
         row.addWidget(label)
         row.addWidget(self._slider, 1)
         row.addWidget(self._height)
-        row.addSpacing(12)
         row.addWidget(scale)
         row.addWidget(self._scale)
         return row
@@ -233,6 +238,7 @@ def _number(name: str, value: float, low: float, high: float, suffix: str) -> QD
     box.setSuffix(suffix)
     box.setValue(value)
     box.setKeyboardTracking(False)
+    box.setMinimumWidth(90)
     box.setMaximumWidth(150)
     box.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
     return box

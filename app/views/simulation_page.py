@@ -24,11 +24,13 @@ from app.views.form import ConfigForm, FieldGroup
 from app.views.frame_pair import FramePair
 from app.views.naming import named
 from app.views.page import Page
+from app.views.side_column import SideColumn
 from app.views.verdict_list import VerdictList
 from decode_engine.contract.configs import SimulationConfig
 
 __all__ = ["SimulationPage"]
 
+_LEFT_WIDTH = 320
 _GROUPS = (
     FieldGroup(
         "Molecules",
@@ -76,9 +78,9 @@ LABELS = {
     "prior.rings": "on rings",
     "flux_distribution": "Photons distributed",
     "flux_min": "Photons, least",
-    "background_scale_px": "Size of uneven patches",
-    "background_correlation_frames": "Background drifts over",
-    "margin_px": "Zone around the frame",
+    "background_scale_px": "Size of patches",
+    "background_correlation_frames": "Drifts over",
+    "margin_px": "Zone around",
 }
 
 
@@ -97,7 +99,7 @@ class SimulationPage(Page):
         self.form = ConfigForm(SimulationConfig, groups=_GROUPS, labels=LABELS)
         named(self.form, "simulation-form")
         self.pair = FramePair()
-        self.matches = VerdictList("simulation-matches")
+        self.matches = VerdictList("simulation-matches", stacked=True)
         row = QHBoxLayout()
         row.setSpacing(16)
         row.addWidget(self._make_left())
@@ -165,10 +167,10 @@ class SimulationPage(Page):
             if with_simulated:
                 chart.set_histogram("simulated", edges, theirs)
 
-    def _make_left(self) -> QScrollArea:
+    def _make_left(self) -> SideColumn:
         inner = QWidget()
         layout = QVBoxLayout(inner)
-        layout.setContentsMargins(0, 0, 8, 0)
+        layout.setContentsMargins(0, 0, 4, 0)
         self._suggest = named(QPushButton("&Suggest from my movie"), "simulation-suggest")
         self._suggest.clicked.connect(self.suggest_requested)
         self._progress = named(QLabel(), "simulation-progress")
@@ -183,13 +185,7 @@ class SimulationPage(Page):
         layout.addWidget(self._make_proposal())
         layout.addWidget(self.form)
         layout.addStretch()
-        area = QScrollArea()
-        area.setWidget(inner)
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setFixedWidth(390)
-        return area
+        return SideColumn(inner, width=_LEFT_WIDTH)
 
     def _make_proposal(self) -> QFrame:
         self._proposal_box = named(QFrame(), "simulation-proposal")
@@ -268,9 +264,9 @@ class SimulationPage(Page):
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         row = QHBoxLayout()
-        area.setMinimumWidth(260)
-        row.addWidget(area, 3)
-        row.addLayout(right, 2)
+        row.setSpacing(12)
+        row.addWidget(area, 1)
+        row.addLayout(right, 1)
         return row
 
 

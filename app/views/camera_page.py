@@ -12,13 +12,11 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QComboBox,
     QFileDialog,
-    QFrame,
     QGroupBox,
     QHBoxLayout,
     QInputDialog,
     QLabel,
     QPushButton,
-    QScrollArea,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -31,6 +29,7 @@ from app.views.charts import HistogramChart
 from app.views.form import ConfigForm, FieldGroup
 from app.views.naming import named
 from app.views.page import Page
+from app.views.side_column import SideColumn
 from decode_engine.contract.configs import CameraConfig
 
 __all__ = ["CameraPage"]
@@ -160,7 +159,7 @@ class CameraPage(Page):
 
     def _lay_out(self) -> None:
         left = QVBoxLayout()
-        left.setContentsMargins(0, 0, 8, 0)
+        left.setContentsMargins(0, 0, 4, 0)
         row = QHBoxLayout()
         row.addWidget(self._presets, 1)
         row.addWidget(self._use)
@@ -179,17 +178,14 @@ class CameraPage(Page):
         left.addStretch()
         body = QWidget()
         body.setLayout(left)
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setWidget(body)
+        scroll = SideColumn(body, width=400)
         right = QVBoxLayout()
         right.addWidget(self._chart, 1)
         right.addWidget(self._words)
         layout = QHBoxLayout()
-        layout.addWidget(scroll, 11)
-        layout.addLayout(right, 9)
+        layout.setSpacing(14)
+        layout.addWidget(scroll)
+        layout.addLayout(right, 1)
         self.body.addLayout(layout, 1)
 
     def _proposal_card(self) -> QWidget:

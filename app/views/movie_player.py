@@ -74,7 +74,7 @@ class MoviePlayer(QWidget):
         transport.addWidget(self._slider, 1)
         for part in (self._spin, self._total, self._rate):
             transport.addWidget(part)
-        for text, spin in (("Contrast from", self._low), ("to", self._high)):
+        for text, spin in (("Contrast", self._low), ("to", self._high)):
             label = QLabel(text)
             label.setBuddy(spin)
             contrast.addWidget(label)
@@ -110,7 +110,7 @@ class MoviePlayer(QWidget):
             control.setRange(0, max(0, n_frames - 1))
             control.blockSignals(False)
         self._slider.setPageStep(max(1, n_frames // _PAGES))
-        self._total.setText(f"of 0 … {n_frames - 1:,}" if n_frames else "")
+        self._total.setText(f"of {n_frames - 1:,}" if n_frames else "")
         for part in (self._play, self._slider, self._spin, self._low, self._high, self._auto):
             part.setEnabled(n_frames > 0)
         self._play.setEnabled(n_frames > 1)
@@ -204,6 +204,7 @@ def _level(name: str, tip: str, accessible: str) -> QDoubleSpinBox:
     spin.setRange(-1e9, 1e9)
     spin.setDecimals(0)
     spin.setSingleStep(10)
+    spin.setMinimumWidth(76)  # not for the longest number there could be
     spin.setKeyboardTracking(False)
     spin.setToolTip(tip)
     spin.setAccessibleName(accessible)

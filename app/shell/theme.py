@@ -64,7 +64,9 @@ QFrame#problem-card {{ background: {base}; border: 1px solid {line};
 QGroupBox {{ font-weight: 600; border: 1px solid {line}; border-radius: 8px;
     margin-top: 22px; padding: 2px; }}
 QGroupBox::title {{ subcontrol-origin: margin; subcontrol-position: top left;
-    padding: 2px 0 0 1px; color: {text}; }}
+    left: -3px; padding: 2px 0 0 0; color: {text}; }}
+QLabel[drop="true"] {{ color: {muted}; border: 2px dashed {line}; border-radius: 10px;
+    padding: 14px; }}
 QFrame[card="true"] {{ background: {base}; border: 1px solid {line}; border-radius: 8px; }}
 QListWidget#sidebar {{ background: {alternate}; border: none; outline: none; }}
 QWidget#help-panel {{ background: {alternate}; }}

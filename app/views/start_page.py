@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
-    QSizePolicy,
     QVBoxLayout,
     QWidget,
 )
@@ -97,21 +96,23 @@ class StartPage(Page):
         self._recent.setContextMenuPolicy(Qt.ContextMenuPolicy.ActionsContextMenu)
         forget = self._recent.addAction("Remove from this list")
         forget.triggered.connect(self._forget_item)
-        self._none = named(QLabel("No project yet. They appear here."), "start-no-recent")
+        self._none = named(
+            QLabel("No project yet: begin with the example, or drop your files."), "start-no-recent"
+        )
         self._none.setProperty("muted", True)
         self.body.addWidget(self._recent, 1)
         self.body.addWidget(self._none)
         hint = named(
             QLabel(
-                "Or drop files anywhere on this window: movie, calibration, bead stacks, camera, "
-                "model, localizations, project folder. They are recognised by their content."
+                "Drop files anywhere on this window: movie, calibration, bead stacks, camera, "
+                "model, localizations, project folder.\nThey are recognised by their content."
             ),
             "start-drop-hint",
         )
         hint.setWordWrap(True)
-        hint.setProperty("muted", True)
-        self._filler = QWidget()
-        self.body.addWidget(self._filler, 1)
+        hint.setProperty("drop", True)
+        hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._hint = hint
         self.body.addWidget(hint)
         self.show_recent(())
 
@@ -132,7 +133,8 @@ class StartPage(Page):
             self._recent.addItem(item)
         self._recent.setVisible(bool(projects))
         self._none.setVisible(not projects)
-        self._filler.setVisible(not projects)
+        # What stands below takes the room that no list needs.
+        self.body.setStretchFactor(self._hint, 0 if projects else 1)
 
     def show_example_busy(self, words: str) -> None:
         """Say how far the example is; an empty text lets it be started again."""
@@ -169,7 +171,6 @@ class StartPage(Page):
         for column, (title, text, name, step, button_text) in enumerate(_WAYS):
             card = QFrame()
             card.setProperty("card", True)
-            card.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
             words = QLabel(text)
             words.setWordWrap(True)
             words.setProperty("muted", True)
@@ -180,8 +181,8 @@ class StartPage(Page):
             inside.setContentsMargins(14, 12, 14, 12)
             inside.addWidget(_heading(title))
             words.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
-            words.setMinimumHeight(2 * words.fontMetrics().lineSpacing())
             inside.addWidget(words)
+            inside.addStretch()
             inside.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
             grid.addWidget(card, 0, column)
             grid.setColumnStretch(column, 1)

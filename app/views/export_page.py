@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
+    QGridLayout,
     QGroupBox,
     QHBoxLayout,
     QHeaderView,
     QLabel,
     QLineEdit,
     QPushButton,
-    QScrollArea,
+    QStackedWidget,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -27,6 +28,7 @@ from app.views.form import ConfigForm, FieldGroup
 from app.views.job_panel import JobPanel
 from app.views.naming import named
 from app.views.page import Page
+from app.views.side_column import SideColumn
 from decode_engine.contract.configs import RenderConfig
 
 __all__ = ["ExportPage", "ExportedFile"]
@@ -60,6 +62,7 @@ _LABELS = {
     "sigma_max_nm": "Largest uncertainty drawn",
 }
 _COLUMNS = ("File", "Size", "State")
+_NOTHING = "Nothing was exported yet. Tick the formats you want, then press Export."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +101,8 @@ class ExportPage(Page):
         self.form = ConfigForm(RenderConfig, groups=_GROUPS, labels=_LABELS)
         self.form.setObjectName("export-form")
         self.start = named(QPushButton("Export"), "export-start")
-        self.command = named(QPushButton("Copy as command line"), "export-command")
+        self.start.setProperty("primary", True)
+        self.command = named(QPushButton("Copy command"), "export-command")
         self.why_not = named(QLabel(), "export-why-not")
         self.files = named(QTableWidget(0, len(_COLUMNS)), "export-files")
         self.open_folder = named(QPushButton("Open folder"), "export-open-folder")
@@ -138,6 +142,7 @@ class ExportPage(Page):
                 item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsSelectable)
                 item.setToolTip(file.path if column == 0 else text)
                 self.files.setItem(row, column, item)
+        self._listed.setCurrentIndex(1 if files else 0)
         self.open_folder.setEnabled(bool(files))
         self._follow_selection()
 
@@ -152,17 +157,19 @@ class ExportPage(Page):
         column.addWidget(self.filtered)
         column.addWidget(self.filter_words)
         formats = QGroupBox("Formats")
-        rows = QVBoxLayout(formats)
-        for kind in EXPORT_KINDS:
+        rows = QGridLayout(formats)
+        rows.setColumnStretch(1, 1)
+        rows.setHorizontalSpacing(12)
+        for number, kind in enumerate(EXPORT_KINDS):
             box = named(QCheckBox(kind.title), f"export-{kind.name}")
             box.setChecked(kind.name in ("csv", "png"))
             box.setToolTip(kind.words)
             box.toggled.connect(lambda _on: self._follow_choice())
             words = named(QLabel(kind.words), f"export-{kind.name}-words")
             words.setWordWrap(True)
-            words.setIndent(24)
-            rows.addWidget(box)
-            rows.addWidget(words)
+            words.setProperty("muted", True)
+            rows.addWidget(box, number, 0)
+            rows.addWidget(words, number, 1)
             self.kinds[kind.name] = box
         where = QGroupBox("Folder")
         line = QHBoxLayout(where)
@@ -172,16 +179,11 @@ class ExportPage(Page):
         line.addWidget(self.choose)
         inner = QWidget()
         column = QVBoxLayout(inner)
-        column.setContentsMargins(0, 0, 8, 0)
+        column.setContentsMargins(0, 0, 4, 0)
         for part in (what, formats, where, self.form):
             column.addWidget(part)
         column.addStretch()
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inner)
-        return area
+        return SideColumn(inner, width=320, elastic=True)
 
     def _results(self) -> QWidget:
         self.files.setHorizontalHeaderLabels(_COLUMNS)
@@ -195,7 +197,14 @@ class ExportPage(Page):
         self.files.setAccessibleName("Exported files")
         group = QGroupBox("Exported files")
         column = QVBoxLayout(group)
-        column.addWidget(self.files, 1)
+        nothing = named(QLabel(_NOTHING), "export-nothing")
+        nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        nothing.setWordWrap(True)
+        nothing.setProperty("muted", True)
+        self._listed = QStackedWidget()
+        self._listed.addWidget(nothing)
+        self._listed.addWidget(self.files)
+        column.addWidget(self._listed, 1)
         row = QHBoxLayout()
         row.addWidget(self.open_folder)
         row.addWidget(self.copy_path)
@@ -210,7 +219,6 @@ class ExportPage(Page):
         column.addWidget(self.why_not)
         row = QHBoxLayout()
         row.addWidget(self.start, 1)
-        self.command.setFlat(True)
         row.addWidget(self.command)
         column.addLayout(row)
         return outer

@@ -63,11 +63,6 @@ class MovieReading(QObject):
         self._patience.timeout.connect(lambda: self.slow.emit(True))
 
     @property
-    def is_open(self) -> bool:
-        """Whether a movie is open."""
-        return self._reader is not None
-
-    @property
     def idle(self) -> bool:
         """Whether no read is in progress and none waits."""
         return not (self._busy or self._scan or self._wanted is not None)

@@ -96,11 +96,6 @@ class ProjectSession(ProjectEditor):
         return self._subfolder("previews")
 
     @property
-    def exports_folder(self) -> Path:
-        """The folder that is offered for exports, made where it is missing."""
-        return self._subfolder("exports")
-
-    @property
     def is_untitled(self) -> bool:
         """Whether the user has not named the project yet (`save_as` does)."""
         return self._untitled

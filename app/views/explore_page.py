@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QSignalBlocker, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QAction, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QButtonGroup,
@@ -112,11 +112,6 @@ class ExplorePage(Page):
         """Whether picture and panels are shown."""
         return self._stack.currentIndex() == 2
 
-    @property
-    def in_3d(self) -> bool:
-        """Whether the rotating view is chosen."""
-        return self._tabs.currentIndex() == 1
-
     def set_count(self, text: str) -> None:
         """Say how many localizations are shown."""
         self._count.setText(text)
@@ -139,11 +134,6 @@ class ExplorePage(Page):
             if button.property("tool") == tool:
                 button.setChecked(True)
         self.canvas.set_tool(tool)
-
-    def set_3d(self, on: bool) -> None:
-        """Choose the rotating view or the flat picture."""
-        with QSignalBlocker(self._tabs):
-            self._tabs.setCurrentIndex(1 if on else 0)
 
     def close_views(self) -> None:
         """Give the OpenGL contexts back."""

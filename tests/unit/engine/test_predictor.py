@@ -85,6 +85,9 @@ def movie(n: int = 11, height: int = 37, width: int = 51, seed: int = 0) -> Arra
 def predictor(network: LocalizationNetwork, **options: Any) -> Predictor:
     camera = options.pop("camera", CAMERA)
     options.setdefault("probability_threshold", 0.3)
+    # What is compared here are batches, tiles and ranges. "auto" would compare bfloat16 with the
+    # single precision of the plain pass on processors that have it.
+    options.setdefault("precision", "fp32")
     return Predictor(
         network,
         options.pop("scaling", SCALING),

@@ -27,6 +27,7 @@ class _Tab:
     ideal: float | None
     tooltip: str
     compared: tuple[str, ...]  # what is drawn of several runs: fewer curves, to tell them apart
+    y_range: tuple[float, float] | None = None  # None: as the curves need it
 
 
 _TABS = (
@@ -38,6 +39,7 @@ _TABS = (
         "Jaccard index: molecules found, divided by all that are true or claimed. 1 is perfect; "
         "0.6 to 0.8 is good in dense frames.",
         ("jaccard",),
+        (0.0, 1.0),
     ),
     _Tab(
         "Error",
@@ -48,7 +50,7 @@ _TABS = (
         ("rmse_lateral_nm", "rmse_axial_nm"),
     ),
     _Tab(
-        "Against the limit",
+        "Limit",
         "error / best possible (CRLB)",
         {
             "x": "rmse_over_crlb_robust_x",
@@ -61,7 +63,7 @@ _TABS = (
         ("rmse_over_crlb_robust_x", "rmse_over_crlb_robust_z"),
     ),
     _Tab(
-        "Stated uncertainty",
+        "Uncertainty",
         "spread of error / stated sigma",
         {"x": "z_score_x", "y": "z_score_y", "z": "z_score_z"},
         1.0,
@@ -91,6 +93,8 @@ class TrainCurves(QTabWidget):
         for tab in _TABS:
             chart = CurveChart(_TIME, tab.y_label)
             chart.setToolTip(tab.tooltip)
+            if tab.y_range is not None:
+                chart.set_y_range(*tab.y_range)
             index = self.addTab(chart, tab.title)
             self.setTabToolTip(index, tab.tooltip)
             self._charts.append((tab, chart))

@@ -11,8 +11,6 @@ from app.views.train_setup import TrainSetup
 
 __all__ = ["TrainPage"]
 
-_SETUP_WIDTH = 370
-
 
 class TrainPage(Page):
     """Shows what the next training will be, and how the present or last one went."""
@@ -20,7 +18,6 @@ class TrainPage(Page):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(Step.TRAIN, parent)
         self.setup = TrainSetup()
-        self.setup.setFixedWidth(_SETUP_WIDTH)
         self.progress = TrainProgress()
         row = QHBoxLayout()
         row.setSpacing(14)

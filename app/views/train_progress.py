@@ -12,6 +12,7 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QPushButton,
+    QScrollArea,
     QStackedWidget,
     QVBoxLayout,
     QWidget,
@@ -30,17 +31,17 @@ from app.views.train_sample import TrainSample
 __all__ = ["TrainProgress"]
 
 _TILES = (
-    ("recall", "molecules found", "{:.0%}", "Share of the true molecules that were found."),
-    ("precision", "of these are true", "{:.0%}", "Share of what was found that is true."),
+    ("recall", "found", "{:.0%}", "Share of the true molecules that were found."),
+    ("precision", "true", "{:.0%}", "Share of what was found that is true."),
     (
         "rmse_over_crlb_robust",
-        "times the limit",
+        "the limit",
         "{:.1f}×",
         "Typical error relative to the best that the photons of a lone molecule allow (CRLB), "
         "worst axis. Near 1 is perfect.",
     ),
-    ("rmse_lateral_nm", "error sideways", "{:.0f} nm", "Root mean square error in x and y."),
-    ("rmse_axial_nm", "error in height", "{:.0f} nm", "Root mean square error in z."),
+    ("rmse_lateral_nm", "error x, y", "{:.0f} nm", "Root mean square error in x and y."),
+    ("rmse_axial_nm", "error z", "{:.0f} nm", "Root mean square error in z."),
     (
         "z_score",
         "error / sigma",
@@ -123,6 +124,7 @@ class TrainProgress(QWidget):
     def show_verdict(self, verdict: Verdict | None) -> None:
         """Say how good the model is; None while that is open."""
         self._verdict.show_verdict(verdict)
+        self._verdict_area.setVisible(verdict is not None)
 
     def show_ended(self, text: str, *, can_resume: bool, can_use: bool) -> None:
         """Say how a run ended and what can be done with it."""
@@ -143,14 +145,17 @@ class TrainProgress(QWidget):
         row.addWidget(self._resume)
         row.addWidget(self._use)
         column.addWidget(self._ended_row)
+        column.addLayout(self._tiles())
         column.addWidget(self.curves, 5)
         lower = QHBoxLayout()
         lower.addWidget(self.sample, 4)
-        facts = QVBoxLayout()
-        facts.addLayout(self._tiles())
-        facts.addWidget(self._verdict)
-        facts.addStretch()
-        lower.addLayout(facts, 5)
+        area = QScrollArea()
+        area.setWidget(self._verdict)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._verdict_area = area
+        lower.addWidget(area, 5)
         column.addLayout(lower, 4)
         return page
 
@@ -169,9 +174,9 @@ class TrainProgress(QWidget):
             caption.setProperty("muted", True)
             for label in (number, caption):
                 label.setToolTip(tooltip)
-            row, column = 2 * (i // 3), i % 3
-            grid.addWidget(number, row, column)
-            grid.addWidget(caption, row + 1, column)
+            grid.addWidget(number, 0, i)
+            grid.addWidget(caption, 1, i)
+            grid.setColumnStretch(i, 1)
             self._numbers.append(number)
         return grid
 
@@ -196,6 +201,7 @@ class _VerdictCard(QFrame):
         grid.addWidget(self._headline, 0, 1)
         grid.addWidget(self._text, 1, 1)
         grid.setColumnStretch(1, 1)
+        grid.setRowStretch(2, 1)
 
     def show_verdict(self, verdict: Verdict | None) -> None:
         """Show a verdict; None hides the card."""

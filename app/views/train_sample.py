@@ -93,7 +93,7 @@ class TrainSample(QWidget):
         controls = QWidget()
         row = QHBoxLayout(controls)
         row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(QLabel("○ true  × found, by"))
+        row.addWidget(QLabel("○ true  × found"))
         row.addWidget(self._colour)
         row.addWidget(self._next)
         row.addStretch()

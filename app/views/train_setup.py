@@ -12,13 +12,11 @@ from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
     QFormLayout,
-    QFrame,
     QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
     QRadioButton,
-    QScrollArea,
     QVBoxLayout,
     QWidget,
 )
@@ -28,6 +26,7 @@ from app.models.train_job import TrainInput
 from app.views.form import ConfigForm, FieldGroup
 from app.views.form_fields import LightLevel, LightMark
 from app.views.naming import named
+from app.views.side_column import SideColumn
 from decode_engine.contract.configs import TrainingConfig
 
 __all__ = ["TrainSetup"]
@@ -86,7 +85,7 @@ class TrainSetup(QWidget):
         super().__init__(parent)
         content = QWidget()
         self._column = QVBoxLayout(content)
-        self._column.setContentsMargins(0, 0, 10, 0)
+        self._column.setContentsMargins(0, 0, 4, 0)
         self._column.setSpacing(6)
         self._rows: dict[Step, tuple[LightMark, QLabel]] = {}
         self._add_summary()
@@ -97,11 +96,7 @@ class TrainSetup(QWidget):
         self._form.changed.connect(self.training_changed)
         self._column.addWidget(self._form)
         self._column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidget(content)
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QFrame.Shape.NoFrame)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll = SideColumn(content, width=310)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(scroll, 1)
@@ -216,7 +211,7 @@ class TrainSetup(QWidget):
         self._start.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self._start.setMinimumContentsLength(18)
+        self._start.setMinimumContentsLength(12)
         self._start.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._start.activated.connect(lambda: self.start_changed.emit(self._start.currentData()))
         self._browse = named(QPushButton("File…"), "train-from-file")
@@ -292,13 +287,14 @@ class TrainSetup(QWidget):
         self._go = named(QPushButton("Start training"), "train-start")
         self._go.setProperty("primary", True)
         self._go.clicked.connect(self.start_requested)
-        self._copy = named(QPushButton("Copy as command line"), "train-copy-command")
+        self._copy = named(QPushButton("Copy command"), "train-copy-command")
         self._copy.setToolTip(
             "Copies the decode-engine command that runs this training in a terminal or on a "
             "cluster."
         )
         self._copy.clicked.connect(self.copy_requested)
         row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 4, 0)
         row.addWidget(self._go, 1)
         row.addWidget(self._copy)
         box = QVBoxLayout()

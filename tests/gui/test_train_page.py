@@ -139,7 +139,7 @@ def test_a_training_runs_to_its_end_and_its_model_is_used(
     assert len(jaccard) > 3
     assert np.all(np.diff(minutes) > 0)
     # (The recorded training is so short that it finds nothing yet.)
-    assert curves.chart("Against the limit").curve_names == ()
+    assert curves.chart("Limit").curve_names == ()
     assert "not learned enough" in _text(controller, "train-verdict-headline")
     assert len(curves.chart("Loss").curve("while learning")[0]) > 0
     assert _text(controller, "train-number-recall") == "0%"
@@ -352,7 +352,7 @@ def test_earlier_trainings_are_drawn_compared_and_used(
     minutes, jaccard = chart.curve("Jaccard index")
     np.testing.assert_allclose(minutes, [1, 2, 3, 4])
     np.testing.assert_allclose(jaccard, [0.1, 0.2, 0.3, 0.4])
-    limit = controller.page.progress.curves.chart("Against the limit")
+    limit = controller.page.progress.curves.chart("Limit")
     np.testing.assert_allclose(limit.curve("ideal")[1], [1, 1])
     np.testing.assert_allclose(limit.curve("z")[1], [2.7, 2.4, 2.1, 1.8])
     assert _text(controller, "train-number-rmse_over_crlb_robust") == "1.8×"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
+import sys
 from collections.abc import Sequence
 
-from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtCore import QProcess, QSignalBlocker, Signal
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -25,7 +27,7 @@ from PySide6.QtWidgets import (
 from app.settings import UserSettings
 from app.views.naming import named
 
-__all__ = ["SettingsDialog", "parse_path_map"]
+__all__ = ["SettingsDialog", "command_of", "command_text", "parse_path_map"]
 
 _THEMES = (("As the system", "system"), ("Light", "light"), ("Dark", "dark"))
 _DEVICE_WORDS = {"auto": "The fastest there is", "cpu": "Processor (CPU)", "mps": "Apple GPU (mps)"}
@@ -103,7 +105,7 @@ class SettingsDialog(QDialog):
         self._own = named(QRadioButton("The app's own, on this computer"), "settings-engine-own")
         self._remote = named(QRadioButton("Another one"), "settings-engine-other")
         self._remote.setToolTip("For example on a computer with a GPU, reached through ssh")
-        self._command = named(QLineEdit(shlex.join(settings.engine_command)), "settings-command")
+        self._command = named(QLineEdit(command_text(settings.engine_command)), "settings-command")
         self._command.setPlaceholderText("ssh gpu-computer decode-engine serve")
         self._command.setToolTip(
             "Command that starts the engine; it must answer without asking for a password. "
@@ -134,7 +136,7 @@ class SettingsDialog(QDialog):
 
     def _apply(self) -> None:
         try:
-            command = shlex.split(self._command.text()) if self._remote.isChecked() else []
+            command = command_of(self._command.text()) if self._remote.isChecked() else []
             path_map = parse_path_map(self._paths.toPlainText())
             if self._remote.isChecked() and not command:
                 raise ValueError("Give the command of the other engine, or choose the app's own.")
@@ -152,6 +154,22 @@ class SettingsDialog(QDialog):
             }
         )
         self.close()
+
+
+def command_text(command: Sequence[str], *, windows: bool = sys.platform == "win32") -> str:
+    """Return a command as the user of this system would write it."""
+    return subprocess.list2cmdline(command) if windows else shlex.join(command)
+
+
+def command_of(text: str, *, windows: bool = sys.platform == "win32") -> list[str]:
+    """Return the words of a command; the backslashes of a Windows path are not escapes.
+
+    Raises
+    ------
+    ValueError
+        If a quotation is not closed.
+    """
+    return list(QProcess.splitCommand(text)) if windows else shlex.split(text)
 
 
 def parse_path_map(text: str) -> tuple[tuple[str, str], ...]:

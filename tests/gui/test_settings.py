@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from app import settings as module
 from app.settings import SettingsStore, UserSettings
+from app.shell.settings_dialog import command_of, command_text
 from decode_engine.errors import DiskFullError
 
 
@@ -98,3 +99,18 @@ def test_followers_hear_of_changes_only() -> None:
     store.update(theme="dark")
     store.update(theme="dark")
     assert heard == ["dark"]
+
+
+@pytest.mark.parametrize(
+    ("windows", "program"),
+    [
+        (True, r"C:\Program Files\OpenSSH\ssh.exe"),
+        (True, r"C:\Tools\ssh.exe"),
+        (False, "/opt/a tool/ssh"),
+    ],
+)
+def test_a_command_is_read_as_it_was_written(windows: bool, program: str) -> None:
+    """Regression: on Windows the backslashes of a path were taken for escapes."""
+    command = [program, "gpu computer", "decode-engine", "serve"]
+    assert command_of(command_text(command, windows=windows), windows=windows) == command
+    assert command_of(r"C:\Tools\ssh.exe gpu", windows=True) == [r"C:\Tools\ssh.exe", "gpu"]

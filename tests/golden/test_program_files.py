@@ -357,6 +357,8 @@ def test_the_variant_for_smap(tmp_path: Path, context: ExportContext) -> None:
         for name in ("phot", "phot_sig", "bg"):
             assert file["data"][name].shape == (2, 2)
         assert file["data/phot"][:, 0].tolist() == [2500.0, 2500.0]
+        # SMAP's own xnm is (10.25 + 1 + 12) * 127; its importer only multiplies.
+        assert file["data/xyz"][0].tolist() == pytest.approx([20.5 + 1 + 34, 10.25 + 1 + 12, -150])
     found = read_table(path)
     check(found, "decode-h5")
     assert found.notes == ()

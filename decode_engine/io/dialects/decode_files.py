@@ -8,13 +8,16 @@ order that SMAP counts on. CSV: three comment lines, the last two of JSON, then 
 
 SMAP (since August 2023) takes one-dimensional ``phot``, ``phot_sig`` and ``bg`` for a single
 row and loses them; two columns a row, as of two channels, it reads right. From the CSV it expects
-a fourth comment line (since October 2023), and loses photons and background all the same.
+a fourth comment line (since October 2023), and loses photons and background all the same. It
+takes positions as they are, although its own count one pixel (and the chip's region) more; so
+the variant for SMAP has them added, and says so in its version: ``0.10.2+smap(region x,y)``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -47,7 +50,9 @@ Variant: TypeAlias = Literal["", "smap"]
 
 DECODE = Convention(xy_unit="px", origin="centre", first_frame=0, swapped_xy=True)
 _DECODE_NM = Convention(xy_unit="nm", origin="centre", first_frame=0, swapped_xy=True)
+_FOR_SMAP = dataclasses.replace(DECODE, origin="one_based_centre", with_roi_origin=True)
 _VERSION = "0.10.2"
+_SMAP_MARK = re.compile(r"\+smap\((-?\d+),(-?\d+)\)$")
 _TITLE = "# DECODE EmitterSet"
 _HEADER = (
     "x", "y", "z", "phot", "frame_ix", "id", "prob", "bg", "phot_cr", "bg_cr", "phot_sig",
@@ -146,7 +151,7 @@ class DecodeH5:
             meta = file.create_group("meta")
             meta.attrs["xy_unit"] = "px"
             meta.attrs["px_size"] = np.asarray(_px_size(context.geometry), np.float32)
-            file.create_group("decode").attrs["version"] = _VERSION
+            file.create_group("decode").attrs["version"] = _version_for(context, self.variant)
             data = file.create_group("data")
             for name, values in _datasets(fields, self.variant).items():
                 missing = name.endswith(("_sig", "_cr")) and bool(np.isnan(values).all())
@@ -207,7 +212,8 @@ class DecodeCsv:
         columns = {name: fields[name] for name in _HEADER}
         decimals = {name: _DECIMALS.get(name, _PIXEL_DECIMALS) for name in _HEADER}
         meta = {"xy_unit": "px", "px_size": list(_px_size(context.geometry))}
-        lines = [_TITLE, "# " + json.dumps({"version": _VERSION}), "# " + json.dumps(meta)]
+        version = _version_for(context, self.variant)
+        lines = [_TITLE, "# " + json.dumps({"version": version}), "# " + json.dumps(meta)]
         if self.variant:
             lines.append("# written for SMAP, which skips four lines")
         words = Words(nan=b"", inf=b"inf", minus_inf=b"-inf")
@@ -345,11 +351,21 @@ def _assembled(
     if unit not in ("px", "nm"):
         guesses.append(Guess("unit of x and y", "px", "the file does not say it"))
     convention = _DECODE_NM if unit == "nm" else DECODE
+    if mark := _SMAP_MARK.search(source.variant):
+        convention = _FOR_SMAP
+        origin = (int(mark[1]), int(mark[2]))
+        geometry = dataclasses.replace(source.geometry, roi_origin_px=origin)
+        source = dataclasses.replace(source, geometry=geometry)
     told = dataclasses.replace(source, guesses=tuple(guesses))
     return assemble(columns, convention, options, told)
 
 
 # ---------------------------------------------------------------- writing
+
+
+def _version_for(context: ExportContext, variant: Variant) -> str:
+    x_px, y_px = context.geometry.roi_origin_px
+    return f"{_VERSION}+smap({x_px},{y_px})" if variant else _VERSION
 
 
 def _px_size(geometry: Geometry) -> tuple[float, float]:
@@ -360,7 +376,7 @@ def _px_size(geometry: Geometry) -> tuple[float, float]:
 
 def _fields(table: Localizations, geometry: Geometry, variant: Variant) -> dict[str, NDArray[Any]]:
     """Return all columns of the CSV; what the table does not have is NaN."""
-    values = export_columns(table, DECODE, geometry)
+    values = export_columns(table, _FOR_SMAP if variant else DECODE, geometry)
     missing = np.full(len(table), np.nan, np.float32)
     fields: dict[str, NDArray[Any]] = {name: missing for name in _HEADER}
     for name, ours in (_AXES | _SIGMAS | _SCALARS).items():
@@ -415,6 +431,11 @@ def _made_up(table: Localizations, variant: Variant) -> list[str]:
     said = []
     if table.probability is None:
         said.append("The table has no probabilities; DECODE's default of 1 is written.")
+    if variant:
+        said.append(
+            "Positions count as SMAP's do, a pixel (and the place of the region) more than "
+            "DECODE's; for DECODE itself choose the format without -smap."
+        )
     if variant and len(table) and np.isnan(table.z_nm).all():
         said.append("The table has no z; 0 is written, for SMAP hides rows without one.")
     if variant and (table.sigma_x_nm is None or table.sigma_y_nm is None):

@@ -19,7 +19,7 @@ class HelpPanel(QWidget):
         super().__init__(parent)
         self.setObjectName("help-panel")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        self.setMinimumWidth(200)
+        self.setMinimumWidth(170)
         heading = named(QLabel("Help"), "help-heading")
         font = heading.font()
         font.setBold(True)

@@ -76,7 +76,7 @@ class JobPanel(QWidget):
         self._bar.setTextVisible(False)
         self._bar.setAccessibleName("Progress")
         self._bar.setFixedHeight(14)
-        self._bar.setMinimumWidth(60)
+        self._bar.setMinimumWidth(40)
         self._facts = named(QLabel(), "job-facts")
         self._facts.setAccessibleName("Progress in words")
         self._facts.setWordWrap(True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QImage, QPainter, QPaintEvent
+from PySide6.QtGui import QImage, QPainter, QPaintEvent, QPalette
 from PySide6.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from app.models.explore_view import Bounds, ColorScale, Overlays, Placement, ViewTransform
@@ -30,8 +30,9 @@ class LivePicture(QWidget):
 
     def clear(self, words: str = "The picture appears here while a movie is localized.") -> None:
         """Show no picture."""
-        self._picture.show_picture(None, Placement(0.0, 0.0, 1.0), None)
+        self._picture.show_words(words)
         self._words.setText(words)
+        self._words.hide()
 
     def show_picture(
         self, rgb: Pixels, placement: Placement, scale: ColorScale | None, words: str
@@ -39,6 +40,7 @@ class LivePicture(QWidget):
         """Show the picture so far; (H, W, 3) uint8."""
         self._picture.show_picture(rgb, placement, scale)
         self._words.setText(words)
+        self._words.show()
 
     @property
     def has_picture(self) -> bool:
@@ -62,22 +64,31 @@ class _WholePicture(QWidget):
         self._image: QImage | None = None
         self._placement = Placement(0.0, 0.0, 1.0)
         self._scale: ColorScale | None = None
+        self._words = ""
 
     @property
     def has_picture(self) -> bool:
         return self._image is not None
 
-    def show_picture(
-        self, rgb: Pixels | None, placement: Placement, scale: ColorScale | None
-    ) -> None:
-        self._image = None if rgb is None else image_from_pixels(rgb)
+    def show_words(self, words: str) -> None:
+        self._image, self._words = None, words
+        self.update()
+
+    def show_picture(self, rgb: Pixels, placement: Placement, scale: ColorScale | None) -> None:
+        self._image = image_from_pixels(rgb)
         self._placement, self._scale = placement, scale
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
         painter = QPainter(self)
-        painter.fillRect(self.rect(), Qt.GlobalColor.black)
-        if self._image is not None:
+        if self._image is None:
+            # No black hole where nothing is yet: the window's own ground, and why.
+            painter.fillRect(self.rect(), self.palette().base())
+            painter.setPen(self.palette().color(QPalette.ColorRole.PlaceholderText))
+            flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+            painter.drawText(self.rect().adjusted(40, 20, -40, -20), flags, self._words)
+        else:
+            painter.fillRect(self.rect(), Qt.GlobalColor.black)
             place = self._placement
             field = Bounds(
                 place.left_nm,

@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QHeaderView,
     QLabel,
     QPushButton,
-    QScrollArea,
     QSplitter,
     QTableWidget,
     QTableWidgetItem,
@@ -30,6 +29,7 @@ from app.views.localize_live import LivePicture
 from app.views.localize_preview import FramePreview
 from app.views.naming import named
 from app.views.page import Page
+from app.views.side_column import SideColumn
 from decode_engine.contract.configs import LocalizeConfig
 
 __all__ = ["LocalizePage", "ModelChoice", "QueueRow"]
@@ -94,7 +94,7 @@ class LocalizePage(Page):
         splitter.addWidget(self._settings_column())
         splitter.addWidget(self._result_column())
         splitter.setStretchFactor(1, 1)
-        splitter.setSizes([360, 680])
+        splitter.setSizes([320, 720])
         splitter.setChildrenCollapsible(False)
         self.body.addWidget(splitter, 1)
         self._connect()
@@ -198,14 +198,13 @@ class LocalizePage(Page):
             "What computes: automatic takes the graphics processor where there is one."
         )
         self.start = named(QPushButton("Localize"), "localize-start")
-        self.start.setDefault(True)
+        self.start.setProperty("primary", True)
         self.resume = named(QPushButton("Resume"), "localize-resume")
         self.resume.setToolTip("Go on behind the frames that are finished already.")
         self.result = named(QPushButton("Show result"), "localize-result")
         self.result.setToolTip("Use this movie's localizations on the pages that follow.")
-        self.command = named(QPushButton("Copy as command line"), "localize-command")
+        self.command = named(QPushButton("Copy command"), "localize-command")
         self.command.setToolTip("The decode-engine command that does the same.")
-        self.command.setFlat(True)
         self.why_not = named(QLabel(), "localize-why-not")
         self.why_not.setWordWrap(True)
         self.preview = FramePreview()
@@ -246,26 +245,22 @@ class LocalizePage(Page):
         device.addWidget(self.devices, 1)
         inner = QWidget()
         layout = QVBoxLayout(inner)
-        layout.setContentsMargins(0, 0, 8, 0)
+        layout.setContentsMargins(0, 0, 4, 0)
         for part in (model, movies, self.form):
             layout.addWidget(part)
         layout.addLayout(device)
         layout.addStretch()
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(inner)
+        area = SideColumn(inner, width=300, elastic=True)
         outer = QWidget()
         layout = QVBoxLayout(outer)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(area, 1)
         layout.addWidget(self.why_not)
         row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 4, 0)
         row.addWidget(self.start, 1)
         row.addWidget(self.command)
         layout.addLayout(row)
-        outer.setMinimumWidth(330)
         return outer
 
     def _result_column(self) -> QWidget:

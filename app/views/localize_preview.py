@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QPushButton,
     QSlider,
     QSpinBox,
+    QStackedWidget,
     QVBoxLayout,
     QWidget,
 )
@@ -24,6 +25,7 @@ from decode_engine.domain.localizations import Localizations
 
 __all__ = ["FramePreview"]
 
+_NOTHING = "No movie yet. Add one on the Movie page; then test the model here on one frame."
 _COLORS = (
     ("z", "z_nm", "nm"),
     ("lateral uncertainty", "sigma_x_nm", "nm"),
@@ -57,6 +59,10 @@ class FramePreview(QWidget):
         self.number = named(QSpinBox(), "localize-frame-number")
         self.number.setAccessibleName("Frame number")
         self.color = named(QComboBox(), "localize-overlay-color")
+        self.color.setSizeAdjustPolicy(
+            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+        )
+        self.color.setMinimumContentsLength(9)
         for text, column, _ in _COLORS:
             self.color.addItem(text, column)
         self.button = named(QPushButton("Find molecules in this frame"), "localize-preview")
@@ -82,9 +88,16 @@ class FramePreview(QWidget):
         bottom.addStretch()
         bottom.addWidget(label)
         bottom.addWidget(self.color)
+        nothing = named(QLabel(_NOTHING), "localize-preview-nothing")
+        nothing.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        nothing.setWordWrap(True)
+        nothing.setProperty("muted", True)
+        self._stack = QStackedWidget()
+        self._stack.addWidget(nothing)
+        self._stack.addWidget(self.view)
         layout = QVBoxLayout(self)
         layout.addLayout(top)
-        layout.addWidget(self.view, 1)
+        layout.addWidget(self._stack, 1)
         layout.addWidget(self.words)
         layout.addLayout(bottom)
 
@@ -102,6 +115,7 @@ class FramePreview(QWidget):
             control.setRange(0, max(0, n_frames - 1))
             control.setEnabled(n_frames > 0)
             control.blockSignals(False)
+        self._stack.setCurrentIndex(1 if n_frames else 0)
         self.number.setSuffix(f" of {n_frames - 1}" if n_frames else "")
         self._forget_result()
         if not n_frames:

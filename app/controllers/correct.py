@@ -106,6 +106,7 @@ class CorrectController(PageController):
     # --- Reading ----------------------------------------------------------------------------
 
     def _load(self, path: str) -> None:
+        self.context.background.cancel(_FILTER)  # of the table before
         self.page.filters.set_words("Reading the localizations …")
         tables = self.context.tables
 
@@ -184,7 +185,7 @@ def _filtered(loaded: _Loaded, filters: FilterConfig, check: Callable[[], None])
         check()
     everything = np.ones(len(table), np.bool_) if kept is None else kept
     return _Filtered(
-        words=filter_summary(table, kept),
+        words=filter_summary(table, kept, filters),
         histograms=histograms,
         kept=whole_picture(table, everything, check),
         left_out=None if kept is None else whole_picture(table, ~kept, check),

@@ -24,7 +24,7 @@ from app.views.naming import named
 __all__ = ["MovieList", "MovieRow", "ask_for_files", "ask_for_folder"]
 
 _FILTER = (
-    "Movies (*.tif *.tiff *.btf *.tf8 *.raw *.dax *.npy *.stk);;All files (*)"  # any dialect inside
+    "Movies (*.tif *.tiff *.btf *.tf8 *.raw *.dax *.npy *.nd2 *.stk);;All files (*)"  # any dialect inside
 )
 _MOST_ROWS = 5
 

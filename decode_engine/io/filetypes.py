@@ -28,7 +28,7 @@ _MAGIC: tuple[tuple[bytes, FileType], ...] = (
 )
 _SUFFIXES: dict[str, FileType] = {
     ".raw": "raw", ".dax": "raw", ".json": "json", ".yaml": "yaml", ".yml": "yaml",
-    ".npz": "npz", ".nd2": "microscope", ".czi": "microscope", ".lif": "microscope",
+    ".npz": "npz", ".nd2": "raw", ".czi": "microscope", ".lif": "microscope",
     ".oif": "microscope", ".oib": "microscope", ".vsi": "microscope", ".ims": "microscope",
     ".sif": "microscope", ".spe": "microscope", ".fits": "microscope", ".stk": "tiff",
 }  # fmt: skip

@@ -105,7 +105,9 @@ def _em_facts(properties: Mapping[str, str]) -> dict[str, Any]:
             facts["em_register_on"] = answer
             break
     has_register = "em_register_on" in facts or "MultiplierGain" in properties
-    names = ("MultiplierGain", "EMGain", *(("Gain",) if "Output_Amplifier" in properties else ()))
+    # Andor calls the EM gain Gain, beside Pre-Amp-Gain; Photometrics calls the amplifier's so.
+    andor = "Output_Amplifier" in properties or "EMSwitch" in properties
+    names = ("MultiplierGain", "EMGain", *(("Gain",) if andor else ()))
     gains = (number(properties.get(name)) for name in names)
     gain = next((value for value in gains if value is not None and value >= 1), None)
     if has_register and gain is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import struct
 from array import array
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -46,7 +47,9 @@ class NdTiffSource(BaseSource):
         self._load()
         first = folder / self._files[self._file_of[0]]
         pages = TiffPages(first)
-        self._metadata = describe_tiff(pages).metadata
+        found = describe_tiff(pages).metadata
+        # The index says which frames there are; the notes of one file are about that file.
+        self._metadata = replace(found, kind="Micro-Manager NDTiff", announced_frames=None)
         pages.close()
 
     def _load(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from decode_engine.errors import MovieError
 from decode_engine.io.filetypes import describe_file_type, file_type
 from decode_engine.io.movies.micromanager import read_metadata_text
+from decode_engine.io.movies.nd2 import Nd2Source
 from decode_engine.io.movies.ndtiff import INDEX_NAME, NdTiffSource
 from decode_engine.io.movies.raw import open_dax, open_npy, open_raw
 from decode_engine.io.movies.sequence import SequenceSource, natural_order
@@ -19,7 +20,7 @@ from decode_engine.io.movies.tiff import TiffSource
 __all__ = ["open_movie"]
 
 _TIFF_SUFFIXES = (".tif", ".tiff", ".stk")
-_OTHER_SUFFIXES = (".raw", ".dax", ".npy")
+_OTHER_SUFFIXES = (".raw", ".dax", ".npy", ".nd2")
 # Names of Micro-Manager's single images, version 1.4 and 2.
 _IMAGE_14 = re.compile(r"img_(?P<time>\d+)_(?P<channel>.*)_(?P<z>\d+)\.tiff?", re.IGNORECASE)
 _IMAGE_2 = re.compile(
@@ -49,7 +50,8 @@ def open_movie(
         TIFF, BigTIFF, OME-TIFF, ImageJ stack; the first of a Micro-Manager set
         (``..._MMStack_Pos0.ome.tif``; the others are found beside it) or its folder; an NDTiff
         folder; a folder of TIFFs, read in natural order; ``.raw`` with ``.yaml``, ``.dax``
-        with ``.inf``, ``.npy``. A sequence is read as one movie, in the order given.
+        with ``.inf``, ``.npy``, Nikon's ``.nd2``. A sequence is read as one movie, in the order
+        given.
     channel, z_slice : int or None
         Which channel, and which slice of a stack at several times; from 0.
 
@@ -93,7 +95,9 @@ def _open_file(path: Path, choice: _Choice) -> BaseSource:
         return open_npy(path)
     if suffix == ".raw":
         return open_raw(path)
-    hint = "Open a TIFF, .raw, .dax or .npy movie, or a folder of TIFFs."
+    if suffix == ".nd2":
+        return Nd2Source(path, channel=choice.channel, z_slice=choice.z_slice)
+    hint = "Open a TIFF, .nd2, .raw, .dax or .npy movie, or a folder of TIFFs."
     if kind == "microscope":
         hint = "Open it in Fiji and save it as TIFF."
     raise MovieError(f"{path} is {describe_file_type(path)}, not a movie.", hint=hint)

@@ -125,7 +125,8 @@ def test_table_without_rows(tmp_path: Path) -> None:
         ("a.png", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, "a picture"),
         ("a.txt", b"hello\n", "without the columns"),
         ("a.tif", b"", "is empty"),
-        ("a.nd2", b"\xda\xce\xbe\x0a" + b"\0" * 40, "vendor's file"),
+        ("a.czi", b"ZISRAWFILE" + b"\0" * 40, "vendor's file"),
+        ("a.nd2", b"\xda\xce\xbe\x0a" + b"\0" * 40, "cannot be read as ND2"),
         ("a.bin", bytes(range(128, 256)), "unknown type"),
         ("a.mat", b"MATLAB 5.0 MAT-file".ljust(200), "a.mat"),
         ("a.xlsx", b"PK\x03\x04" + b"\0" * 40, "a spreadsheet"),
@@ -186,7 +187,6 @@ def test_real_files_are_told_apart(shared_data: Path) -> None:
         "calibrations/SMAP_3Daberrationcorrection_v5.mat",
         "calibrations/SMAP_3Daberrationcorrection_v73.mat",
         "loc_tables/bstore_HeLaS_A647_1_locResults_Fids.dat",
-        "loc_tables/challenge2013_BundledTubulin_GT.xlsx",
         "loc_tables/picasso_egfr_mols.yaml",
     ):
         with pytest.raises(EngineError) as caught:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from decode_engine.errors import MovieError
 from decode_engine.io.movies import open_movie
+from decode_engine.io.movies.micromanager import frame_facts
 from tests.unit.light.tiff_files import write_tiff
 
 
@@ -310,8 +311,8 @@ def _text(path: Path) -> None:
     path.write_text("frame,x_nm\n")
 
 
-def _nd2(path: Path) -> None:
-    path.write_bytes(b"\xda\xce\xbe\x0a" + b"\0" * 100)
+def _vendor(path: Path) -> None:
+    path.write_bytes(b"ZISRAWFILE" + b"\0" * 100)
 
 
 def _noise(path: Path) -> None:
@@ -324,7 +325,7 @@ def _noise(path: Path) -> None:
         ("a.mat", _mat, "a MATLAB file"),
         ("a.h5", _hdf, "an HDF5 file"),
         ("a.csv", _text, "a text file"),
-        ("a.nd2", _nd2, "microscope vendor's file"),
+        ("a.czi", _vendor, "microscope vendor's file"),
         ("a.tif", _noise, "a file of unknown type"),
     ],
 )
@@ -436,3 +437,53 @@ def test_real_ndtiff(
             assert source.n_frames == n
             np.testing.assert_array_equal(source.read(0, n), reference)
             assert source.metadata.exposure_ms == 10
+            assert source.metadata.kind == "Micro-Manager NDTiff"
+            assert source.metadata.warnings == ()
+
+
+def test_real_picasso_pair_whose_names_differ(shared_data: Path) -> None:
+    """``picasso_testdata.yaml`` belongs to ``picasso_testdata_1000frames.raw``; it says so."""
+    path = shared_data / "raw_movies/picasso_testdata_1000frames.raw"
+    with open_movie(path) as source:
+        assert (source.n_frames, source.height_px, source.width_px) == (1000, 32, 32)
+        assert source.metadata.pixel_size_x_nm == 160
+        assert "no YAML file of its own name" in source.metadata.warnings[0]
+        expected = np.fromfile(path, "<u2").reshape(1000, 32, 32)
+        np.testing.assert_array_equal(source.read(0, 1000), expected)
+
+
+def test_a_renamed_picasso_movie_is_only_guessed_where_it_is_clear(tmp_path: Path) -> None:
+    path = picasso(tmp_path, movie())
+    path = path.rename(tmp_path / "a_cell3.raw")
+    with open_movie(path) as source:
+        assert "a.yaml is taken for it" in source.metadata.warnings[0]
+    shutil.copy(tmp_path / "a.yaml", tmp_path / "a_cell.yaml")  # two might be meant
+    with pytest.raises(MovieError, match=r"needs a_cell3\.yaml beside it"):
+        open_movie(path)
+    (tmp_path / "a_cell.yaml").unlink()
+    path.write_bytes(path.read_bytes()[:-6])  # its size does not fit any more
+    with pytest.raises(MovieError, match=r"needs a_cell3\.yaml beside it"):
+        open_movie(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "on", "gain"),
+    [
+        ({"Output_Amplifier": "Electron Multiplying", "Gain": "200"}, True, 200.0),
+        ({"Output_Amplifier": "Conventional", "Gain": "200"}, False, 200.0),
+        ({"Port": "Multiplication Gain", "MultiplierGain": "150", "Gain": "3"}, True, 150.0),
+        ({"Port": "Normal", "MultiplierGain": "1"}, False, 1.0),
+        ({"EMSwitch": "On", "Gain": "3", "Pre-Amp-Gain": "Gain 3"}, True, 3.0),
+        ({"Port": "Normal", "Gain": "3"}, False, None),  # Photometrics' amplifier
+        ({"Gain": "3-Sensitivity", "Port": "Dynamic Range"}, None, None),
+        ({}, None, None),
+    ],
+)
+def test_em_read_out_of_micromanager(
+    settings: dict[str, str], on: bool | None, gain: float | None
+) -> None:
+    frame = {"Camera": "Cam-1", **{f"Cam-1-{key}": value for key, value in settings.items()}}
+    facts = frame_facts(frame)
+    assert (facts.get("em_register_on"), facts.get("em_gain")) == (on, gain)
+    assert facts["device"] == "Cam-1"
+    assert dict(facts["properties"]) == settings

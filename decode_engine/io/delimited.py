@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from decode_engine.errors import LocalizationsError
+from decode_engine.io.spreadsheet import sheet_lines
 
-__all__ = ["Delimited", "layout_of", "read_numbers", "split_unit"]
+__all__ = ["WORKBOOK", "Delimited", "layout_of", "read_numbers", "split_unit"]
 
+WORKBOOK = "xlsx"
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf|infinity)", re.I)
 _UNIT = re.compile(r"^(.*?)\s*[\[(]\s*([^\[\]()]*)\s*[\])]\s*$")
@@ -47,6 +49,7 @@ class Delimited:
     n_header_lines : int
         Lines before the first row.
     encoding : str
+        `WORKBOOK` for a sheet of Excel, whose cells count as separated by tabs.
     decimal_comma : bool
     n_columns : int
     end : str
@@ -149,7 +152,7 @@ def _parse(
 
 def _source(table: Delimited) -> str | Iterable[str]:
     """Return what numpy reads: the file itself, or its text where that must be changed first."""
-    if not table.end and not table.decimal_comma and table.encoding != "utf-16":
+    if not table.end and not table.decimal_comma and table.encoding not in ("utf-16", WORKBOOK):
         return str(table.path)
     text = _rows_text(table)
     head = "\n" * table.n_header_lines
@@ -235,6 +238,13 @@ def _rows(table: Delimited) -> Iterator[tuple[int, str]]:
 
 
 def _open(table: Delimited) -> TextIO:
+    if table.encoding == WORKBOOK:
+        width = table.n_columns - 1  # Excel leaves out empty cells at the end of a row, too
+        lines = (
+            row + "\t" * (width - row.count("\t")) if row else row
+            for row in sheet_lines(table.path)
+        )
+        return io.StringIO("\n".join(lines))
     return table.path.open("r", encoding=table.encoding, errors="replace")
 
 

@@ -37,7 +37,7 @@ from decode_engine.jobs.context import JobContext
 __all__ = ["run"]
 
 Facts = dict[str, Any]
-_KINDS_OF_TABLES = ("text", "hdf5", "matlab", "unknown")  # what other programs write
+_KINDS_OF_TABLES = ("text", "hdf5", "matlab", "spreadsheet", "unknown")  # what other programs write
 
 
 def run(spec: InspectSpec, context: JobContext) -> Facts:

@@ -136,6 +136,7 @@ REAL = [
     ("Locan_Nanoimager_dstorm_data.csv", "oni", 1009, (0, 4377), (584, 50077)),
     ("Locan_rapidSTORM_from_images.txt", "rapidstorm", 12, (1, 29), (11104, 13263)),
     ("thunderstorm_tubulins1_00020_GT.csv", "challenge", 49, (19, 19), (1626, 36623)),
+    ("challenge2013_BundledTubulin_GT.xlsx", "thunderstorm", 81178, (0, 360), (662, 5900)),
 ]
 
 
@@ -212,3 +213,20 @@ def test_challenge_positions_lie_on_their_spots(shared_data: Path) -> None:
     assert here > brightness(frames, x + 1.0, y + 1.0, first)
     assert here > brightness(frames, x - 1.0, y - 1.0, first)
     assert here > brightness(frames, y, x, first)
+
+
+def test_truth_in_a_workbook_lies_on_its_movie(shared_data: Path) -> None:
+    """Pixels of 100 nm, corner origin, frames from 1: half a pixel or a frame off is dimmer."""
+    movie = tifffile.imread(
+        shared_data / "raw_movies" / "challenge2013_BundledTubesHD_361frames.tif"
+    )
+    path = shared_data / "loc_tables" / "challenge2013_BundledTubulin_GT.xlsx"
+    table = read_table(path, ReadOptions(pixel_size_x_nm=100.0, pixel_size_y_nm=100.0)).table
+    table = table.take(table.frame < 360)
+    frames = movie.astype(np.float64)
+    x, y = table.x_nm / 100.0, table.y_nm / 100.0
+    here = brightness(frames, x, y, table.frame)
+    for dx, dy in ((0.5, 0.5), (-0.5, -0.5), (1.0, 0.0), (0.0, -1.0)):
+        assert brightness(frames, x + dx, y + dy, table.frame) < here
+    assert brightness(frames, x, y, table.frame + 1) < here
+    assert brightness(frames, y, x, table.frame) < here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,9 +14,11 @@ from decode_engine.contract.column_mapping import ColumnMapping
 from decode_engine.contract.configs import CameraConfig
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import LocalizationsError
+from decode_engine.io.delimited import WORKBOOK
 from decode_engine.io.dialects.convention import Geometry
 from decode_engine.io.filetypes import FileType, file_type
 from decode_engine.io.localization_metadata import LocalizationMetadata, software_versions
+from decode_engine.io.spreadsheet import is_workbook, sheet_lines
 
 __all__ = [
     "Dialect",
@@ -180,14 +183,23 @@ class FileSample:
 
     @cached_property
     def is_text(self) -> bool:
-        """Whether it can be a table of text (UTF-16 with its mark included)."""
+        """Whether it can be a table of text (UTF-16 with its mark, a sheet of Excel included)."""
         if not self.head:
             return False
+        if self.is_workbook:
+            return True
         return self.head[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" not in self.head
+
+    @cached_property
+    def is_workbook(self) -> bool:
+        """Whether it is a workbook of Excel, of which the first sheet counts as text."""
+        return self.head.startswith(b"PK") and is_workbook(self.path)
 
     @cached_property
     def encoding(self) -> str:
         """UTF-8 where it is, UTF-16 by its mark, else what Western Windows writes."""
+        if self.is_workbook:
+            return WORKBOOK
         if self.head[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return "utf-16"
         try:
@@ -202,6 +214,11 @@ class FileSample:
         """The first lines of a text, without their ends (the last may be cut)."""
         if not self.is_text:
             return ()
+        if self.is_workbook:
+            try:
+                return tuple(itertools.islice(sheet_lines(self.path), 100))
+            except LocalizationsError:
+                return ()
         return tuple(self.head.decode(self.encoding, errors="replace").splitlines())
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import LocalizationsError
-from decode_engine.io.delimited import Delimited, layout_of, read_numbers, split_unit
+from decode_engine.io.delimited import WORKBOOK, Delimited, layout_of, read_numbers, split_unit
 from decode_engine.io.dialects.base import FileSample, Guess
 
 __all__ = [
@@ -120,7 +120,7 @@ def missing_column(layout: Delimited, wanted: str, spellings: Sequence[str]) -> 
 
 def encoding_guess(layout: Delimited) -> tuple[Guess, ...]:
     """Say that a text is not UTF-8, where it is not."""
-    if layout.encoding == "utf-8-sig":
+    if layout.encoding in ("utf-8-sig", WORKBOOK):
         return ()
     word = "UTF-16" if layout.encoding == "utf-16" else "Western Windows (cp1252)"
     why = "by its mark" if layout.encoding == "utf-16" else "it is not valid UTF-8"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -308,6 +309,54 @@ def test_a_parquet_file_that_is_damaged_inside(tmp_path: Path) -> None:
     content[-200:-8] = bytes(192)
     path.write_bytes(content)
     with pytest.raises(LocalizationsError, match="not a Parquet file that can be read"):
+        read_table(path)
+
+
+# Sheets of Excel.
+
+
+def workbook(path: Path, rows: str, strings: str = "") -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(
+            "xl/workbook.xml", '<sheets><sheet name="A" sheetId="7" r:id="r2"/></sheets>'
+        )
+        archive.writestr(
+            "xl/_rels/workbook.xml.rels",
+            '<Relationship Id="r1" Target="styles.xml"/>'
+            '<Relationship Id="r2" Target="worksheets/sheet9.xml"/>',
+        )
+        archive.writestr("xl/sharedStrings.xml", f"<sst>{strings}</sst>")
+        archive.writestr("xl/worksheets/sheet9.xml", f"<sheetData>{rows}</sheetData>")
+    return path
+
+
+def test_the_first_sheet_of_a_workbook(tmp_path: Path) -> None:
+    """Names shared, inline or in pieces; empty cells left out, also at the end; an error cell."""
+    path = workbook(
+        tmp_path / "t.dat",
+        '<row r="1"><c r="A1" t="s"><v>1</v></c><c r="B1" t="s"><v>0</v></c>'
+        '<c r="C1" t="inlineStr"><is><t>y_nm</t></is></c><c r="D1" t="str"><v>z_nm</v></c></row>'
+        '<row r="2"><c r="A2"><v>3</v></c><c r="B2"><v>1.5E1</v></c><c r="C2"><v>20</v></c></row>'
+        '<row r="3"/><row r="4"><c r="A4"><v>4</v></c><c r="C4"><v>7</v></c>'
+        '<c r="D4" t="e"><v>#DIV/0!</v></c></row>',
+        "<si><r><t>x_</t></r><r><t>nm</t></r></si><si><t>frame</t></si>",
+    )
+    found = read_table(path)
+    assert found.dialect == "csv"
+    assert (found.table.frame.tolist(), found.table.x_nm.tolist()) == ([3], [15.0])
+    assert np.isnan(found.table.z_nm).all()
+    assert dict(found.n_dropped) == {"x is not a number": 1}
+
+
+@pytest.mark.parametrize("damage", ["no sheet", "cut"])
+def test_a_damaged_workbook(tmp_path: Path, damage: str) -> None:
+    path = workbook(tmp_path / "t.xlsx", '<row r="1"><c r="A1"><v>1</v></c></row>')
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-40])
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("xl/workbook.xml", "<sheets/>")
+    with pytest.raises(LocalizationsError):
         read_table(path)
 
 

@@ -180,6 +180,7 @@ def test_real_files_are_told_apart(shared_data: Path) -> None:
         "loc_tables/Locan_smap_dstorm_data_sml.mat": "localizations",
         "loc_tables/Locan_Thunderstorm_dstorm_data.csv": "localizations",
         "loc_tables/SMAP_cme_2um_site_uncorrected_sml.csv": "localizations",
+        "loc_tables/challenge2013_BundledTubulin_GT.xlsx": "localizations",
     }
     for name, kind in expected.items():
         assert look(shared_data / name)["kind"] == kind

@@ -229,3 +229,12 @@ def test_inspecting_another_programs_table(
     (tmp_path / "list.bin").write_bytes(b"M425" + bytes(12))
     assert main(["inspect", str(tmp_path / "list.bin")]) == 0
     assert "The pixel size is needed" in capsys.readouterr().out
+
+
+def test_scores_against_the_truth_of_a_challenge(tmp_path: Path, result: Path) -> None:
+    """Corner, first frame and sign of z are converted with the pixel size of the localizations."""
+    api.export(result, out=tmp_path / "truth.csv", format="challenge")
+    scores = api.evaluate(result, tmp_path / "truth.csv")
+    assert scores["n_matched"] == 40
+    assert scores["rmse_lateral_nm"] < 0.01
+    assert scores["rmse_axial_nm"] < 0.01

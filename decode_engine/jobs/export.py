@@ -9,6 +9,7 @@ from typing import Any
 from decode_engine.analysis.filtering import FilterSpec
 from decode_engine.contract.configs import CameraConfig
 from decode_engine.contract.jobs import ExportSpec
+from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import ConfigError
 from decode_engine.io.atomic import require_output
 from decode_engine.io.cameras import read_camera_config
@@ -38,12 +39,7 @@ def run(spec: ExportSpec, context: JobContext) -> dict[str, Any]:
     imported = read_table(source, options)
     _report_source(imported, source, context)
     context.check()
-    table = imported.table
-    if spec.filters.ranges:
-        context.stage("Filtering")
-        table = table.take(FilterSpec.from_config(spec.filters).mask(table))
-        if not len(table):
-            context.log("No localization passes the filters; the table is empty.", "warning")
+    table = _filtered(imported.table, spec, context)
     context.stage("Writing the table")
     about = _context(spec, imported)
     remarks = export_remarks(spec.format, table, about)
@@ -61,6 +57,16 @@ def run(spec: ExportSpec, context: JobContext) -> dict[str, Any]:
         "columns": list(table.columns()),
         "remarks": list(remarks),
     }
+
+
+def _filtered(table: Localizations, spec: ExportSpec, context: JobContext) -> Localizations:
+    if not spec.filters.ranges:
+        return table
+    context.stage("Filtering")
+    kept = table.take(FilterSpec.from_config(spec.filters).mask(table))
+    if not len(kept):
+        context.log("No localization passes the filters; the table is empty.", "warning")
+    return kept
 
 
 def _report_source(imported: ImportedTable, source: Path, context: JobContext) -> None:

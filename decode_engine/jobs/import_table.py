@@ -66,10 +66,7 @@ def run(spec: ImportSpec, context: JobContext) -> dict[str, Any]:
     if not len(imported.table):
         context.log(f"{source.name} holds no localizations.", "warning")
     if spec.out is not None:
-        context.stage("Writing localizations")
-        metadata = _metadata(source, imported)
-        write_localizations(Path(spec.out), imported.table, metadata, overwrite=spec.overwrite)
-        context.artifact("localizations", spec.out)
+        _write(Path(spec.out), source, imported, context, overwrite=spec.overwrite)
     return {
         "out": spec.out,
         "format": imported.dialect,
@@ -81,6 +78,14 @@ def run(spec: ImportSpec, context: JobContext) -> dict[str, Any]:
         "notes": list(imported.notes),
         "lines": _lines(spec, imported),
     }
+
+
+def _write(
+    out: Path, source: Path, imported: ImportedTable, context: JobContext, *, overwrite: bool
+) -> None:
+    context.stage("Writing localizations")
+    write_localizations(out, imported.table, _metadata(source, imported), overwrite=overwrite)
+    context.artifact("localizations", str(out))
 
 
 def read_for(spec: ImportSpec) -> ImportedTable:
@@ -120,13 +125,13 @@ def _suggest(source: Path, out: Path, overwrite: bool) -> dict[str, Any]:
 
 def _metadata(source: Path, imported: ImportedTable) -> LocalizationMetadata:
     """Return the provenance: the file's own where it carries ours, else what is known."""
-    geometry, table = imported.geometry, imported.table
+    geometry = imported.geometry
     said = (
         *(f"guessed: {guess}" for guess in imported.guesses),
         *imported.notes,
         *(f"{n} rows were left out: {reason}" for reason, n in imported.n_dropped.items()),
     )
-    changed = {
+    changed: dict[str, Any] = {
         "pixel_size_x_nm": geometry.pixel_size_x_nm or 0.0,
         "pixel_size_y_nm": geometry.pixel_size_y_nm or 0.0,
         "width_px": geometry.width_px or 0,
@@ -141,25 +146,31 @@ def _metadata(source: Path, imported: ImportedTable) -> LocalizationMetadata:
             imported.metadata,
             notes=notes,
             config=MappingProxyType(config),
-            **changed,  # type: ignore[arg-type]
+            **changed,
         )
-    n_frames = geometry.n_frames or 0
+    return _plain_metadata(source, imported, said, changed)
+
+
+def _plain_metadata(
+    source: Path, imported: ImportedTable, said: tuple[str, ...], known: dict[str, Any]
+) -> LocalizationMetadata:
+    table, geometry = imported.table, imported.geometry
     last = int(table.frame.max()) + 1 if len(table) else 0
+    n_frames = max(geometry.n_frames or 0, last)
+    config = {
+        "imported_from": source.name,
+        "format": imported.dialect,
+        "variant": imported.variant,
+        "roi_origin_px": list(geometry.roi_origin_px),
+    }
     return LocalizationMetadata(
-        **changed,  # type: ignore[arg-type]
-        movie_frames=max(n_frames, last),
-        frame_stop=max(n_frames, last),
+        **known,
+        movie_frames=n_frames,
+        frame_stop=n_frames,
         is_3d=bool(np.isfinite(table.z_nm).any()),
         method="import",
         camera=MappingProxyType(_camera(imported)),
-        config=MappingProxyType(
-            {
-                "imported_from": source.name,
-                "format": imported.dialect,
-                "variant": imported.variant,
-                "roi_origin_px": list(geometry.roi_origin_px),
-            }
-        ),
+        config=MappingProxyType(config),
         versions=MappingProxyType(software_versions()),
         notes=said,
     )

@@ -72,11 +72,8 @@ def assemble(
     n_rows = len(plain["frame"])
     _require_frames(plain["frame"], convention, source)
     plain, dropped = _without_gaps(plain, options, dict(source.n_dropped))
-    guesses, notes = [*source.guesses, *origin], list(source.notes)
-    for name in _FILLED:
-        if name not in plain:
-            plain[name] = np.full(len(plain["frame"]), np.nan, np.float32)
-            guesses.append(Guess(name, "NaN", _MISSING_WORDS[name]))
+    notes = list(source.notes)
+    guesses = (*source.guesses, *origin, *_fill(plain))
     if source.unused:
         notes.append("Columns that were not taken over: " + ", ".join(source.unused) + ".")
     table = Localizations(**_typed(plain))
@@ -85,7 +82,7 @@ def assemble(
         table=table,
         geometry=geometry,
         camera=source.camera,
-        guesses=tuple(guesses),
+        guesses=guesses,
         n_rows_file=n_rows + sum(source.n_dropped.values()),
         n_dropped=dropped,
         dialect=source.dialect,
@@ -109,6 +106,14 @@ def lateral_uncertainty(columns: Columns) -> NDArray[np.float64] | None:
     x = np.asarray(columns["sigma_x_nm"], np.float64)
     y = np.asarray(columns["sigma_y_nm"], np.float64)
     return np.asarray(np.sqrt((x * x + y * y) / 2.0))
+
+
+def _fill(columns: dict[str, NDArray[Any]]) -> list[Guess]:
+    """Put NaN where a column that we need is missing, and say so."""
+    missing = [name for name in _FILLED if name not in columns]
+    for name in missing:
+        columns[name] = np.full(len(columns["frame"]), np.nan, np.float32)
+    return [Guess(name, "NaN", _MISSING_WORDS[name]) for name in missing]
 
 
 def _usable(convention: Convention, geometry: Geometry) -> tuple[Convention, tuple[Guess, ...]]:

@@ -7,7 +7,9 @@ is 127 pixel sizes. Frames count from 0. Amplitudes are A/D counts, not photons.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree import ElementTree
 
 from decode_engine.domain.localizations import Localizations
@@ -59,29 +61,8 @@ class RapidStorm:
             delimiter=" ",
             n_columns=len(fields),
         )
-        chosen: dict[str, int] = {}
-        scale: dict[str, float] = {}
-        notes: list[str] = []
-        for position, one in enumerate(fields):
-            semantic, unit = one.get("semantic", ""), one.get("unit", "")
-            ours = _meaning(semantic)
-            if ours is None or ours in chosen:
-                continue
-            if ours in ("photons", "background"):
-                if unit not in _PHOTONS:
-                    notes.append(
-                        f"{semantic.capitalize()} is in {unit or 'no unit'}, not in photons, and "
-                        "was left out; read it by a column mapping with a scale to keep it."
-                    )
-                    continue
-            elif ours != "frame":
-                if unit not in _NM:
-                    raise LocalizationsError(
-                        f"The unit {unit!r} of {semantic!r} is not a length that is known.",
-                        hint="Known are nanometer, micrometer and meter.",
-                    )
-                scale[ours] = _NM[unit]
-            chosen[ours] = position
+        found = _understood(fields)
+        chosen, scale = found.chosen, found.scale
         _require(path, chosen)
         columns = read_columns(layout, chosen)
         columns = {name: values * scale.get(name, 1.0) for name, values in columns.items()}
@@ -93,7 +74,7 @@ class RapidStorm:
         source = Source(
             dialect=self.name,
             guesses=guesses,
-            notes=tuple(notes),
+            notes=found.notes,
             unused=[f.get("semantic", "") for i, f in enumerate(fields) if i not in taken],
             n_header_lines=1,
         )
@@ -123,6 +104,40 @@ def _fields(path: Path) -> list[ElementTree.Element]:
             hint="Export the table again, or read it by a column mapping (--mapping).",
             detail=str(error),
         ) from error
+
+
+class _Understood(NamedTuple):
+    chosen: dict[str, int]
+    scale: dict[str, float]  # to nm
+    notes: tuple[str, ...]
+
+
+def _understood(fields: Sequence[ElementTree.Element]) -> _Understood:
+    """Return which field is which of our columns; brightness only where it is in photons."""
+    chosen: dict[str, int] = {}
+    scale: dict[str, float] = {}
+    notes: list[str] = []
+    for position, one in enumerate(fields):
+        semantic, unit = one.get("semantic", ""), one.get("unit", "")
+        ours = _meaning(semantic)
+        if ours is None or ours in chosen:
+            continue
+        if ours in ("photons", "background"):
+            if unit not in _PHOTONS:
+                notes.append(
+                    f"{semantic.capitalize()} is in {unit or 'no unit'}, not in photons, and was "
+                    "left out; read it by a column mapping with a scale to keep it."
+                )
+                continue
+        elif ours != "frame":
+            if unit not in _NM:
+                raise LocalizationsError(
+                    f"The unit {unit!r} of {semantic!r} is not a length that is known.",
+                    hint="Known are nanometer, micrometer and meter.",
+                )
+            scale[ours] = _NM[unit]
+        chosen[ours] = position
+    return _Understood(chosen, scale, tuple(notes))
 
 
 def _meaning(semantic: str) -> str | None:

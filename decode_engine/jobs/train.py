@@ -211,11 +211,15 @@ def _parts(spec: TrainSpec, inputs: TrainInputs, folder: Path, workers: int) -> 
     network = _network(spec, inputs)
     simulator = Simulator(psf, camera, config.simulation, device=device)
     scaling = NetworkScaling.from_simulation(config.simulation, inputs.calibration)
+    if network.stabilised_input:
+        scaling = scaling.stabilised(camera)
     generator = named_generator(config.seed, "training", device)
     return TrainingParts(
         network=network,
         stream=TrainingStream(simulator, config, scaling, generator),
-        validator=Validator(simulator, psf, camera, scaling, _extract, config=config),
+        validator=Validator(
+            simulator, psf, camera, scaling, _extract, config=config, loss=network.loss
+        ),
         scaling=scaling,
         folder=folder,
         workers=workers,

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from decode_engine.network.loss import LossFunction, network_loss
 from decode_engine.network.output import NetworkOutput
 
 __all__ = ["LocalizationNetwork"]
@@ -28,19 +29,30 @@ class LocalizationNetwork(nn.Module, ABC):
     halo_px : int
         ... and this many pixels around the cut are thrown away (the radius of the theoretical
         receptive field, rounded up to the alignment).
+    stabilised_input : bool
+        Frames enter with unit noise (`NetworkScaling.stabilised`) instead of linearly.
     """
 
     alignment_px: ClassVar[int]
     halo_px: ClassVar[int]
     context_frames: int
+    stabilised_input: bool = False
+
+    @property
+    def loss(self) -> LossFunction:
+        """The loss that the network is trained with; the paper's if it says nothing else."""
+        return network_loss
 
     @abstractmethod
     def encode(self, frames: Tensor) -> Tensor:
-        """Return per-frame features (N, C, H, W) of frames (N, 1, H, W)."""
+        """Return per-frame features (N, C, h, w) of frames (N, 1, H, W)."""
 
     @abstractmethod
     def fuse(self, features: Tensor) -> NetworkOutput:
-        """Return the output (N, H, W) from the features (N, T, C, H, W) of T frames each."""
+        """Return the output (N, H, W) from the features (N, T, C, h, w) of T frames each.
+
+        The maps may be larger than the frame, on the right and below.
+        """
 
     def forward(self, frames: Tensor) -> NetworkOutput:
         """Return the output of the middle frames of ``frames`` (N, T, H, W)."""

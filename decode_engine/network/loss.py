@@ -27,7 +27,7 @@ size; (B, M, pixels, 4) never exists.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -35,7 +35,18 @@ from torch.nn import functional
 
 from decode_engine.network.output import NetworkOutput
 
-__all__ = ["COUNT_VARIANCE_FLOOR", "WINDOW_RADIUS_PX", "LossTargets", "LossTerms", "network_loss"]
+__all__ = [
+    "COUNT_VARIANCE_FLOOR",
+    "WINDOW_RADIUS_PX",
+    "LossFunction",
+    "LossTargets",
+    "LossTerms",
+    "Windows",
+    "in_single",
+    "network_loss",
+    "pair_log_density",
+    "windows",
+]
 
 COUNT_VARIANCE_FLOOR = 0.1  # one emitter too many costs at most 5 nats
 WINDOW_RADIUS_PX = 4
@@ -81,6 +92,35 @@ class LossTerms(NamedTuple):
         return per_frame.mean()
 
 
+class LossFunction(Protocol):
+    """Any loss of the maps of a batch against the truth."""
+
+    def __call__(
+        self, output: NetworkOutput, targets: LossTargets, *, use_z: bool = True
+    ) -> LossTerms:
+        """Return the terms of the loss, one number per frame each."""
+        ...
+
+
+class Windows(NamedTuple):
+    """The pixels around each target, (K, L) each.
+
+    Attributes
+    ----------
+    pixel : int64
+        Of the pixel in the flattened maps (B, H, W); some pixel where ``outside``.
+    outside : bool
+        Whether the pixel is outside of the frame.
+    to_column, to_row : float, px
+        Target minus pixel centre, along columns and rows.
+    """
+
+    pixel: Tensor
+    outside: Tensor
+    to_column: Tensor
+    to_row: Tensor
+
+
 def network_loss(
     output: NetworkOutput,
     targets: LossTargets,
@@ -101,8 +141,7 @@ def network_loss(
         The inner sum runs over (2 radius + 1)^2 pixels.
     """
     with torch.autocast(output.logit.device.type, enabled=False):
-        if output.logit.dtype != torch.float64:
-            output = NetworkOutput(*(tensor.float() for tensor in output))
+        output = in_single(output)
         batch = output.logit.shape[0]
         counts = torch.bincount(targets.image, minlength=batch).to(output.logit.dtype)
         background = (output.background - targets.background).square().sum((1, 2))
@@ -120,11 +159,36 @@ def _count_term(logit: Tensor, counts: Tensor) -> Tensor:
     return 0.5 * ((counts - expected).square() / variance + (2 * math.pi * variance).log())
 
 
+def in_single(output: NetworkOutput) -> NetworkOutput:
+    """Return the maps in single precision; double stays as it is."""
+    if output.logit.dtype == torch.float64:
+        return output
+    return NetworkOutput(*(tensor.float() for tensor in output))
+
+
 def _mixture_log_likelihood(
     output: NetworkOutput, targets: LossTargets, use_z: bool, radius_px: int
 ) -> Tensor:
     """Return the log-likelihood of each target, (K,)."""
-    index, outside, to_column, to_row = _windows(output.logit, targets, radius_px)
+    window = windows(output.logit, targets, radius_px)
+    log_density = pair_log_density(output, _log_share(output.logit), targets, window, use_z)
+    return log_density.masked_fill(window.outside, -torch.inf).logsumexp(1)
+
+
+def pair_log_density(
+    output: NetworkOutput, log_weight: Tensor, targets: LossTargets, window: Windows, use_z: bool
+) -> Tensor:
+    """Return log-weight plus log-density of each target under each pixel of its window, (K, L).
+
+    Parameters
+    ----------
+    output : NetworkOutput
+    log_weight : (B, H, W) float
+        Logarithm of the weight of each pixel.
+    targets : LossTargets
+    window : Windows
+    use_z : bool
+    """
     maps = torch.stack(
         (
             output.x,
@@ -133,25 +197,26 @@ def _mixture_log_likelihood(
             output.sigma_x,
             output.sigma_y,
             output.sigma_photons,
-            _log_share(output.logit),
+            log_weight,
             output.z,
             output.sigma_z,
         ),
         dim=-1,
     )  # (B, H, W, 9)
+    index = window.pixel
     columns = maps.flatten(0, 2).index_select(0, index.flatten()).view(*index.shape, 9)
-    x, y, photons, sigma_x, sigma_y, sigma_photons, log_share, z, sigma_z = columns.unbind(-1)
+    x, y, photons, sigma_x, sigma_y, sigma_photons, log_weight, z, sigma_z = columns.unbind(-1)
     pairs = [
-        (to_column - x, sigma_x),
-        (to_row - y, sigma_y),
+        (window.to_column - x, sigma_x),
+        (window.to_row - y, sigma_y),
         (targets.photons[:, None] - photons, sigma_photons),
     ]
     if use_z:
         pairs.append((targets.z[:, None] - z, sigma_z))
-    log_density = log_share - 0.5 * len(pairs) * math.log(2 * math.pi)
+    log_density = log_weight - 0.5 * len(pairs) * math.log(2 * math.pi)
     for residual, sigma in pairs:
         log_density = log_density - 0.5 * (residual / sigma).square() - sigma.log()
-    return log_density.masked_fill(outside, -torch.inf).logsumexp(1)
+    return log_density
 
 
 def _log_share(logit: Tensor) -> Tensor:
@@ -160,13 +225,8 @@ def _log_share(logit: Tensor) -> Tensor:
     return log_probability - log_probability.logsumexp((1, 2), keepdim=True)
 
 
-def _windows(
-    logit: Tensor, targets: LossTargets, radius_px: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the pixels around each target, (K, L): flat index, whether it is outside, distances.
-
-    The distances are target minus pixel centre, along columns and rows, in px.
-    """
+def windows(logit: Tensor, targets: LossTargets, radius_px: int) -> Windows:
+    """Return the (2 radius + 1)^2 pixels around the pixel in which each target lies."""
     _, height, width = logit.shape
     reach = torch.arange(-radius_px, radius_px + 1, device=logit.device)
     down, right = torch.meshgrid(reach, reach, indexing="ij")
@@ -175,4 +235,9 @@ def _windows(
     outside = (column < 0) | (column >= width) | (row < 0) | (row >= height)
     index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
     index = index + targets.image[:, None] * (height * width)
-    return index, outside, targets.x_px[:, None] - column, targets.y_px[:, None] - row
+    return Windows(
+        pixel=index,
+        outside=outside,
+        to_column=targets.x_px[:, None] - column,
+        to_row=targets.y_px[:, None] - row,
+    )

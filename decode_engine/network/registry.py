@@ -11,6 +11,7 @@ import torch
 from decode_engine.errors import ConfigError
 from decode_engine.network.base import LocalizationNetwork
 from decode_engine.network.decode_net import DecodeNet
+from decode_engine.network.fast_net import FastNet
 
 __all__ = ["build_network", "network_names"]
 
@@ -24,8 +25,22 @@ def _build_decode(
     return DecodeNet(context_frames, int(options.get("features", 48)), generator)
 
 
+def _build_fast(
+    options: Options, context_frames: int, generator: torch.Generator
+) -> LocalizationNetwork:
+    _require_known("fast", options, ("width", "loss", "stabilised_input"))
+    return FastNet(
+        context_frames,
+        generator,
+        width=int(options.get("width", 48)),
+        loss=str(options.get("loss", "set")),
+        stabilised_input=bool(options.get("stabilised_input", True)),
+    )
+
+
 _BUILDERS: Mapping[str, Callable[[Options, int, torch.Generator], LocalizationNetwork]] = {
-    "decode": _build_decode
+    "decode": _build_decode,
+    "fast": _build_fast,
 }
 
 

@@ -7,14 +7,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 from torch import Tensor
 
 from decode_engine.contract.configs import SimulationConfig
 from decode_engine.domain.calibration import Calibration
+from decode_engine.domain.camera import CameraModel
 from decode_engine.errors import ModelError
+from decode_engine.psf.fisher import noise_terms
 
 __all__ = ["NetworkScaling"]
 
+_STABILISED_SCALE = 4.0  # noise of 1/4, peaks of a few: what convolutions begin well with
+_OPTIONAL = ("input_excess", "input_variance")
 _MARGIN = 1.2  # outputs saturate at +-1 or 0..1; the useful range stays clear of that
 
 
@@ -33,6 +38,11 @@ class NetworkScaling:
         z with a margin. A half range of 0 marks a two-dimensional model.
     background_max : float, photons per pixel
         Background that corresponds to 1.
+    input_excess, input_variance : float, 1 and photons^2
+        Variance of a pixel is ``input_excess * mean + input_variance``. An excess above 0 makes
+        frames enter with the same noise at any brightness: ``(a(frame) - a(input_offset)) /
+        input_scale`` with the generalised Anscombe transform ``a`` (Murtagh, Starck & Bijaoui
+        1995); 0 is the linear input.
     """
 
     input_offset: float
@@ -41,6 +51,8 @@ class NetworkScaling:
     z_center_nm: float
     z_half_range_nm: float
     background_max: float
+    input_excess: float = 0.0
+    input_variance: float = 0.0
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -52,6 +64,9 @@ class NetworkScaling:
                 raise ModelError(f"The network scaling {name} = {getattr(self, name)} is not > 0.")
         if self.z_half_range_nm < 0:
             raise ModelError(f"The z half range {self.z_half_range_nm} nm is negative.")
+        for name in _OPTIONAL:
+            if getattr(self, name) < 0:
+                raise ModelError(f"The network scaling {name} = {getattr(self, name)} is < 0.")
 
     @classmethod
     def from_simulation(
@@ -76,30 +91,57 @@ class NetworkScaling:
             background_max=max(_MARGIN * background_top, 1.0),
         )
 
+    def stabilised(self, camera: CameraModel) -> NetworkScaling:
+        """Return the same scaling with an input of unit noise for a camera."""
+        noise = noise_terms(camera)
+        return dataclasses.replace(
+            self,
+            input_scale=_STABILISED_SCALE,
+            input_excess=noise.excess_noise,
+            input_variance=float(np.mean(noise.read_variance)),
+        )
+
     @property
     def is_3d(self) -> bool:
         """Whether the network estimates z."""
         return self.z_half_range_nm > 0
 
     def to_dict(self) -> dict[str, float]:
-        """Return the numbers by name, for JSON."""
-        return dataclasses.asdict(self)
+        """Return the numbers by name, for JSON; those of a stabilised input where it is."""
+        values = dataclasses.asdict(self)
+        if not self.input_excess:
+            for name in _OPTIONAL:
+                del values[name]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, float]) -> NetworkScaling:
         """Build from `to_dict`; raise `ModelError` when names are missing or unknown."""
         names = {field.name for field in dataclasses.fields(cls)}
-        if set(values) != names:
-            wrong = ", ".join(sorted(names ^ set(values)))
+        wrong = (names ^ set(values)) - ({*_OPTIONAL} - set(values))
+        if wrong:
             raise ModelError(
-                f"The network scaling has missing or unknown entries: {wrong}.",
+                f"The network scaling has missing or unknown entries: {', '.join(sorted(wrong))}.",
                 hint="The model was written by another version; train it again or update.",
             )
-        return cls(**{name: float(values[name]) for name in names})
+        return cls(**{name: float(value) for name, value in values.items()})
 
     def frames_to_network(self, frames: Tensor) -> Tensor:
         """Convert frames (any shape) from photons."""
-        return (frames - self.input_offset) / self.input_scale
+        if not self.input_excess:
+            return (frames - self.input_offset) / self.input_scale
+        dark = self._anscombe(self.input_offset)
+        squared = self.input_excess * frames + self._anscombe_constant
+        stable: Tensor = squared.clamp(min=0).sqrt() * (2.0 / self.input_excess)
+        return (stable - dark) / self.input_scale
+
+    @property
+    def _anscombe_constant(self) -> float:
+        return self.input_variance + 0.375 * self.input_excess**2
+
+    def _anscombe(self, photons: float) -> float:
+        squared = self.input_excess * photons + self._anscombe_constant
+        return 2.0 / self.input_excess * math.sqrt(max(squared, 0.0))
 
     def photons_to_network(self, photons: Tensor) -> Tensor:
         """Convert photons (also their sigma)."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from decode_engine.contract.configs import TrainingConfig
 from decode_engine.network.base import LocalizationNetwork
-from decode_engine.network.loss import LossTargets, network_loss
+from decode_engine.network.loss import LossTargets
 from decode_engine.training.stream import NetworkBatch
 
 __all__ = ["GradientWorkers", "split_batch"]
@@ -34,6 +34,7 @@ class GradientWorkers:
     Parameters
     ----------
     network : LocalizationNetwork
+        Brings its loss along.
     config : TrainingConfig
         Weights of the loss.
     use_z : bool
@@ -82,7 +83,7 @@ class GradientWorkers:
         enabled = self._autocast is not None
         with torch.autocast(frames.device.type, dtype=self._autocast, enabled=enabled):
             output = self._network(frames)
-        terms = network_loss(output, targets, use_z=self._use_z)
+        terms = self._network.loss(output, targets, use_z=self._use_z)
         loss = share * terms.total(self._config.count_weight, self._config.background_weight)
         return _Part(loss.detach(), torch.autograd.grad(loss, self._parameters))
 

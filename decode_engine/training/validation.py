@@ -18,7 +18,7 @@ from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.localizations import Emitters, Localizations
 from decode_engine.io.training_sample import TrainingSample
 from decode_engine.network.base import LocalizationNetwork
-from decode_engine.network.loss import LossTargets, network_loss
+from decode_engine.network.loss import LossFunction, LossTargets, network_loss
 from decode_engine.network.output import NetworkOutput
 from decode_engine.network.scaling import NetworkScaling
 from decode_engine.psf.base import PsfModel
@@ -108,6 +108,8 @@ class Validator:
     scaling : NetworkScaling
     extract : PeakExtractor
     config : TrainingConfig
+    loss : LossFunction
+        The loss that the network is trained with.
     """
 
     def __init__(
@@ -119,8 +121,10 @@ class Validator:
         extract: PeakExtractor,
         *,
         config: TrainingConfig,
+        loss: LossFunction = network_loss,
     ) -> None:
         self._camera = camera
+        self._terms = loss
         self._scaling = scaling
         self._extract = extract
         self._config = config
@@ -214,7 +218,7 @@ class Validator:
         return to_network_units(batch, self._scaling, self._config.label_min_photons)
 
     def _loss(self, output: NetworkOutput, targets: LossTargets) -> float:
-        terms = network_loss(output, targets, use_z=self._scaling.is_3d)
+        terms = self._terms(output, targets, use_z=self._scaling.is_3d)
         return float(terms.total(self._config.count_weight, self._config.background_weight))
 
     def _predict(

@@ -1,0 +1,1 @@
+"""A frozen accuracy benchmark for any network: see `tests.bench.accuracy.__main__`."""

@@ -1,0 +1,160 @@
+"""What the benchmark simulates: PSF, cameras, training distribution, test sets. Frozen.
+
+Nothing is stored: sets follow from their names (`named_generator` with `TEST_SEED`), which no
+training or validation uses. Changing anything here makes earlier results incomparable; raise
+`VERSION` then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import tifffile
+
+from decode_engine.contract.configs import CalibrateConfig, SimulationConfig
+from decode_engine.domain.calibration import Calibration
+from decode_engine.domain.camera import CameraModel
+from decode_engine.io.calibrations import read_calibration
+from decode_engine.io.resources import resource_path
+from decode_engine.psf.beads.calibrate import calibrate_beads
+
+VERSION = 1
+TEST_SEED = 771_913  # of the test sets only
+Z_LIMIT_NM = 600.0
+FRAME_PX = 64
+DENSITIES_PER_UM2 = (0.2, 0.5, 1.0, 2.0, 4.0, 8.0)
+# Frames of a set at scale 1: about as many emitters in each, 300 to 5,000 (neighbours in time
+# show the same molecules).
+FRAMES = {0.2: 160, 0.5: 80, 1.0: 56, 2.0: 40, 4.0: 24, 8.0: 16}
+PERTURBED_DENSITY = 1.0
+ISOLATED_Z_NM = tuple(float(z) for z in range(-500, 501, 100))
+ISOLATED_PHOTONS = (500.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0)
+ISOLATED_REPEATS = 24
+BACKGROUND = 30.0
+_PIXEL_NM = 100.0
+_BEADS = ("fit3Dcspline_single_bead.tif", "fit3Dcspline_single_bead_v0.tif")
+
+CAMERAS = {
+    "scmos": CameraModel(
+        kind="scmos", name="benchmark sCMOS", pixel_size_x_nm=_PIXEL_NM, pixel_size_y_nm=_PIXEL_NM,
+        offset_adu=100, e_per_adu=0.47, quantum_efficiency=0.82, read_noise_e=1.6,
+    ),
+    # The EMCCD of the SMLM challenge 2016.
+    "emccd": CameraModel(
+        kind="emccd", name="benchmark EMCCD", pixel_size_x_nm=_PIXEL_NM, pixel_size_y_nm=_PIXEL_NM,
+        offset_adu=100, e_per_adu=45, em_gain=300, quantum_efficiency=0.9, read_noise_e=74.4,
+        spurious_charge_e=0.002,
+    ),
+}  # fmt: skip
+
+_SNR = {"high": (5000.0, 1000.0), "low": (1000.0, 200.0)}  # flux: mean, standard deviation
+
+
+def training_simulation() -> SimulationConfig:
+    """All densities, photons and backgrounds of the test sets at once, unperturbed."""
+    return SimulationConfig(
+        density_min_per_um2=0.2,
+        density_max_per_um2=8.0,
+        flux_distribution="lognormal",
+        flux_mean=3500.0,
+        flux_std=3500.0,
+        z_min_nm=-Z_LIMIT_NM,
+        z_max_nm=Z_LIMIT_NM,
+        background_min=10.0,
+        background_max=70.0,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MovieSet:
+    """One simulated movie of the benchmark."""
+
+    name: str
+    group: str  # density, perturbed
+    density_per_um2: float
+    snr: str
+    n_frames: int
+    width_scale: float = 1.0
+    z_scale: float = 1.0
+    gain: float = 1.0
+    background: float = BACKGROUND
+
+    @property
+    def seed_name(self) -> str:
+        """Perturbed sets show the same molecules, so that their differences are of pairs."""
+        return self.group if self.group == "perturbed" else f"{self.group}/{self.name}"
+
+    def simulation(self) -> SimulationConfig:
+        mean, std = _SNR[self.snr]
+        return SimulationConfig(
+            density_min_per_um2=self.density_per_um2,
+            density_max_per_um2=self.density_per_um2,
+            flux_mean=mean,
+            flux_std=std,
+            z_min_nm=-Z_LIMIT_NM,
+            z_max_nm=Z_LIMIT_NM,
+            background_min=self.background,
+            background_max=self.background,
+        )
+
+
+def density_sets(scale: float) -> Iterator[MovieSet]:
+    for snr in _SNR:
+        for density in DENSITIES_PER_UM2:
+            yield MovieSet(
+                name=f"density {density:g} {snr}",
+                group="density",
+                density_per_um2=density,
+                snr=snr,
+                n_frames=_scaled(FRAMES[density], scale),
+            )
+
+
+def perturbed_sets(scale: float) -> Iterator[MovieSet]:
+    """One thing differs from what the network was told; the first set is as told."""
+    changes: dict[str, dict[str, float]] = {
+        "none": {},
+        "PSF 5 % wider": {"width_scale": 1.05},
+        "PSF 5 % narrower": {"width_scale": 0.95},
+        "z scale +5 %": {"z_scale": 1.05},
+        "z scale -5 %": {"z_scale": 0.95},
+        "gain +10 %": {"gain": 1.1},
+        "gain -10 %": {"gain": 0.9},
+        "background x2": {"background": 2 * BACKGROUND},
+        "background x0.5": {"background": 0.5 * BACKGROUND},
+    }
+    for name, change in changes.items():
+        yield MovieSet(
+            name=name,
+            group="perturbed",
+            density_per_um2=PERTURBED_DENSITY,
+            snr="high",
+            n_frames=_scaled(FRAMES[PERTURBED_DENSITY], scale),
+            **change,  # type: ignore[arg-type]  # only numbers
+        )
+
+
+def calibration() -> tuple[Calibration, str]:
+    """Return the astigmatic spline of the real beads, else the bundled example's; and which."""
+    root = Path(os.environ.get("DECODE_DATA", Path(__file__).parents[4] / "shared" / "data"))
+    paths = [root / "bead_stacks" / name for name in _BEADS]
+    if not all(path.exists() for path in paths):
+        return read_calibration(resource_path("example", "calibration.h5")), "bundled example"
+    # What the beads' authors say about them; the pixel size is the benchmark's.
+    config = CalibrateConfig(
+        dz_nm=10.0,
+        pixel_size_x_nm=_PIXEL_NM,
+        roi_px=17,
+        z_slices=141,
+        offset_adu=400.0,
+        photons_per_adu=10.0,
+    )
+    result = calibrate_beads([tifffile.imread(p) for p in paths], config, names=_BEADS)
+    return result.calibration, "real beads (fit3Dcspline)"
+
+
+def _scaled(frames: int, scale: float) -> int:
+    return max(2, round(frames * scale))

@@ -7,6 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -26,6 +27,22 @@ _PATIENCE_S = 5.0
 
 class Superseded(Exception):
     """Raised by the check in work whose result nobody waits for any more."""
+
+
+@dataclass(slots=True)
+class _Receiver:
+    """Who waits for a result, and the result once it is there."""
+
+    done: Callable[[Any], None]
+    failed: Callable[[Problem], None]
+    unwanted: Callable[[Any], None] | None
+    result: Any = None
+
+    def let_go(self) -> None:
+        """Give back what the result holds, once."""
+        result, self.result = self.result, None
+        if result is not None and self.unwanted is not None:
+            self.unwanted(result)
 
 
 class _Workers:
@@ -92,16 +109,14 @@ class Background(QObject):
     nothing up but itself.
     """
 
-    _finished = Signal(str, int, object, object)  # key, generation, result, problem
+    _finished = Signal(str, int, object)  # key, generation, problem
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._workers = _Workers()
         self._numbers = itertools.count(1)
         self._latest: dict[str, int] = {}
-        self._receivers: dict[
-            tuple[str, int], tuple[Callable[[Any], None], Callable[[Problem], None]]
-        ] = {}
+        self._receivers: dict[tuple[str, int], _Receiver] = {}
         self._telling = threading.Lock()
         self._closed = False
         self._finished.connect(self._deliver)
@@ -115,13 +130,19 @@ class Background(QObject):
         work: Callable[[Callable[[], None]], T],
         done: Callable[[T], None],
         failed: Callable[[Problem], None],
+        *,
+        unwanted: Callable[[T], None] | None = None,
     ) -> None:
-        """Run ``work(check)``; then call ``done(result)`` or ``failed(problem)``."""
+        """Run ``work(check)``; then call ``done(result)`` or ``failed(problem)``.
+
+        ``unwanted(result)`` is called instead of ``done``, from any thread, for a result that
+        came too late: what holds a file or a lock must let it go.
+        """
         if self._closed:
             return
         generation = next(self._numbers)
         self._latest[key] = generation
-        self._receivers[key, generation] = (done, failed)
+        receiver = self._receivers[key, generation] = _Receiver(done, failed, unwanted)
 
         def check() -> None:
             if self._latest.get(key) != generation:
@@ -137,7 +158,9 @@ class Background(QObject):
                 pass
             except Exception as error:  # noqa: BLE001 - the thread's rim: becomes a card
                 problem = Problem.from_error(error)
-            self._tell(key, generation, result, problem)
+            receiver.result = result
+            if not self._tell(key, generation, problem):
+                receiver.let_go()
 
         self._workers.start(task)
         if self._workers.waiting and not self._relief.isActive():
@@ -160,6 +183,8 @@ class Background(QObject):
         with self._telling:
             self._closed = True
         self._latest.clear()
+        for receiver in self._receivers.values():  # results on their way here
+            receiver.let_go()
         self._receivers.clear()
         with contextlib.suppress(RuntimeError):  # Qt may have taken its part apart already
             self._relief.stop()
@@ -170,20 +195,24 @@ class Background(QObject):
         if not self._workers.waiting:
             self._relief.stop()
 
-    def _tell(self, key: str, generation: int, result: object, problem: Problem | None) -> None:
-        """Hand a result to the window's thread, unless there is none any more."""
+    def _tell(self, key: str, generation: int, problem: Problem | None) -> bool:
+        """Call the window's thread to a result; return False if there is none any more."""
         with self._telling:
             if not self._closed:
                 with contextlib.suppress(RuntimeError):
-                    self._finished.emit(key, generation, result, problem)
+                    self._finished.emit(key, generation, problem)
+                    return True
+        return False
 
-    def _deliver(self, key: str, generation: int, result: object, problem: object) -> None:
-        receivers = self._receivers.pop((key, generation), None)
-        if receivers is None or self._latest.get(key) != generation:
+    def _deliver(self, key: str, generation: int, problem: object) -> None:
+        receiver = self._receivers.pop((key, generation), None)
+        if receiver is None:
+            return
+        if self._latest.get(key) != generation:
+            receiver.let_go()
             return
         del self._latest[key]
-        done, failed = receivers
         if isinstance(problem, Problem):
-            failed(problem)
+            receiver.failed(problem)
         else:
-            done(result)
+            receiver.done(receiver.result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from PySide6.QtCore import QTimer
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog
 
-from app.controllers.background import Superseded
 from app.controllers.live_reconstruction import LiveReconstruction
 from app.controllers.page_controller import AppContext, PageController
 from app.models.command_line import command_line
@@ -241,9 +240,10 @@ class LocalizeController(PageController):
         if path:
             self.context.background.run(
                 _OPEN,
-                lambda check: _reader_of(path, check),
+                lambda _check: MovieReader(Path(path)),
                 self._take_reader,
                 self.page.show_problem,
+                unwanted=MovieReader.retire,
             )
 
     def _take_reader(self, reader: MovieReader) -> None:
@@ -418,13 +418,32 @@ class LocalizeController(PageController):
             self.page.show_problem(Problem.from_failure(state.failure))
         if state.phase == "completed":
             self._live.show_finished(out)
-            self._use_result(str(out))
+            self._take_result(str(out), spec)
         self._refresh()
 
-    def _use_result(self, path: str) -> None:
-        settings = self.context.session.settings
-        if path == settings.localizations:
+    def _take_result(self, path: str, spec: LocalizeSpec) -> None:
+        """Take a finished result, unless the user is busy with the table of another movie."""
+        session = self.context.session
+        chosen = session.settings.localizations
+        made_by = None if chosen is None else session.run_of_file(chosen)
+        same = made_by is not None and list(made_by.spec.get("movies", ())) == list(spec.movies)
+        if chosen is None or same or self._on_screen:
+            session.settle(**self._changes_for(path))
+            self.page.show_notice("")
             return
+        names = ", ".join(Path(movie).name for movie in spec.movies)
+        self.page.show_notice(
+            f"{names} is localized. The pages still show {Path(chosen).name}: select the movie "
+            "and press 'Show result' to look at the new one."
+        )
+
+    def _use_result(self, path: str) -> None:
+        self.page.show_notice("")
+        if path != self.context.session.settings.localizations:
+            self._update("Use these localizations", **self._changes_for(path))
+
+    def _changes_for(self, path: str) -> dict[str, Any]:
+        settings = self.context.session.settings
         changes: dict[str, Any] = {"localizations": path}
         run = self.context.session.run_of_file(path)
         model = settings.model if run is None else run.spec.get("model")
@@ -432,22 +451,11 @@ class LocalizeController(PageController):
         if isinstance(description, ModelDescription):
             color = "z" if description.is_3d else "none"
             changes["render"] = settings.render.model_copy(update={"color": color})
-        self._update("Use these localizations", **changes)
+        return changes
 
     def _act(self, action: str) -> None:
         if action == _SHOW:
             self.go_to.emit(Step.EXPLORE)
-
-
-def _reader_of(path: str, check: Callable[[], None]) -> MovieReader:
-    """Open a movie, unless another one was chosen meanwhile."""
-    reader = MovieReader(Path(path))
-    try:
-        check()
-    except Superseded:
-        reader.retire()
-        raise
-    return reader
 
 
 def _pixel_size_nm(asked: _Asked) -> tuple[float, float]:

@@ -180,14 +180,14 @@ class ProjectSession(ProjectEditor):
             if problem is None and isinstance(result, _Opened):
                 self._leave()
                 self._adopt(result)
-            elif isinstance(result, _Opened) and result.lock is not None:
-                result.lock.release()
+            else:
+                _unlock(result)
             done(problem)
 
         if self._has_open(folder, mode):
             done(None)
             return
-        self._background.run(_OPEN, work, take, done)
+        self._background.run(_OPEN, work, take, done, unwanted=_unlock)
 
     def save_as(self, folder: Path, done: Outcome | None = None) -> Problem | None:
         """Go on in another folder: an untitled project moves there, any other is copied.
@@ -438,6 +438,11 @@ def _open(folder: Path, mode: OpenMode) -> _Opened:
     lock = ProjectLock(folder, take_over=mode == "take_over")
     # Read again: the window that had it may have saved until now.
     return _Opened(_with_files_found(read_project(folder), folder), folder, lock)
+
+
+def _unlock(result: _Opened | Problem) -> None:
+    if isinstance(result, _Opened) and result.lock is not None:
+        result.lock.release()
 
 
 def _project_folder(folder: Path) -> Path:

@@ -83,3 +83,30 @@ def test_closing_does_not_wait_for_a_drive_that_hangs(qtbot: QtBot, drive: threa
     worker.join(10.0)  # it finds nobody to tell, and ends
     assert not worker.is_alive()
     assert found == []
+
+
+def test_results_that_come_too_late_are_given_back(qtbot: QtBot, drive: threading.Event) -> None:
+    """Regression: a movie opened for a page that had chosen another one stayed open."""
+    background, taken, given_back = Background(), [], []
+    begun = threading.Event()
+
+    def slow(_check: Any) -> str:
+        begun.set()
+        drive.wait(10.0)
+        return "slow"
+
+    def give_back(result: str) -> None:
+        given_back.append(result)
+
+    background.run("open", slow, taken.append, _ignore, unwanted=give_back)
+    assert begun.wait(10.0)
+    background.run("open", lambda _check: "fast", taken.append, _ignore, unwanted=give_back)
+    qtbot.waitUntil(lambda: taken == ["fast"])
+    drive.set()
+    qtbot.waitUntil(lambda: given_back == ["slow"])
+    # Not even when it is on its way to the window while everything is closed.
+    background.run("open", lambda _check: "last", taken.append, _ignore, unwanted=give_back)
+    background.close()
+    background.deleteLater()
+    assert taken == ["fast"]
+    assert given_back in (["slow"], ["slow", "last"])  # "last" may not have begun

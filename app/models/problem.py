@@ -10,6 +10,12 @@ from decode_engine.errors import EngineError
 
 __all__ = ["Problem"]
 
+# The engine's hint for a missing file is for a terminal; in the window nobody types names.
+_MISSING = (
+    "It was moved, renamed or deleted, or its drive is not connected. Bring it back, or choose "
+    "another file."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
@@ -30,7 +36,7 @@ class Problem:
         """Take over what an engine reported."""
         return cls(
             message=failure.message,
-            hint=failure.hint,
+            hint=_hint(failure.message, failure.hint),
             code=failure.code,
             detail=failure.detail,
             action=action,
@@ -42,7 +48,7 @@ class Problem:
         if isinstance(error, EngineError):
             return cls(
                 message=error.message,
-                hint=error.hint,
+                hint=_hint(error.message, error.hint),
                 code=error.code,
                 detail=error.detail,
                 action=action,
@@ -63,3 +69,9 @@ class Problem:
             detail=repr(error),
             action=action,
         )
+
+
+def _hint(message: str, hint: str) -> str:
+    is_missing = message.endswith("does not exist.") or message.startswith("There is no ")
+    is_for_terminal = hint.startswith(("Check the name", "Give the "))
+    return _MISSING if is_missing and is_for_terminal else hint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable
 
 from PySide6.QtGui import QGuiApplication
@@ -27,19 +28,27 @@ _CONFIGS = (
 )  # fmt: skip
 
 
+# One import at a time: pyqtgraph cannot bear to be imported by two threads at once.
+_importing = threading.Lock()
+
+
 def make_controller(step: Step, context: AppContext) -> PageController:
     """Return the controller of a step with its page."""
-    return _controller(step)(context)
+    with _importing:
+        kind = _controller(step)
+    return kind(context)
 
 
 def import_libraries(check: Callable[[], None]) -> None:
     """Import what the pages need, so that making them is quick."""
     for name in _LIBRARIES:
         check()
-        importlib.import_module(name)
+        with _importing:
+            importlib.import_module(name)
     for step in Step:
         check()
-        _controller(step)
+        with _importing:
+            _controller(step)
     configs = importlib.import_module("decode_engine.contract.configs")
     fields = importlib.import_module("app.views.form_fields")
     for name in _CONFIGS:
@@ -50,7 +59,8 @@ def import_libraries(check: Callable[[], None]) -> None:
 def import_graphics(_check: Callable[[], None]) -> None:
     """Import what draws with OpenGL; where there is none, it is never needed."""
     if QGuiApplication.platformName() != "offscreen":
-        importlib.import_module("vispy.scene")
+        with _importing:
+            importlib.import_module("vispy.scene")
 
 
 def _controller(step: Step) -> Callable[[AppContext], PageController]:

@@ -60,7 +60,9 @@ def atomic_path(path: Path, *, overwrite: bool) -> Iterator[Path]:
 
 def explain_os_error(error: OSError, path: Path) -> OutputError:
     """Turn an operating-system error while writing ``path`` into one with a way out."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    # numpy tells of a full disk without a number: "406400 requested and 13216 written".
+    cut_short = error.errno is None and "requested and" in str(error)
+    if cut_short or error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFullError(
             f"The disk is full: {path} could not be written.",
             hint="Free space and resume; what was written so far is kept.",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 from PySide6.QtWidgets import QApplication
@@ -10,6 +11,7 @@ from pytestqt.qtbot import QtBot
 
 from app.controllers.page_controller import AppContext
 from app.models.steps import Step, StepStatus
+from app.shell import pages
 from app.shell.desktop import Desktop
 from app.shell.logs import LogBuffer
 from app.shell.theme import Theme
@@ -44,6 +46,30 @@ def test_all_pages_are_shown_in_both_themes(qtbot: QtBot, desktop: Desktop) -> N
             assert page.step is step
             assert not page.grab().isNull()
     qtbot.waitUntil(lambda: not desktop.context.background.busy, timeout=30_000)
+
+
+def test_two_threads_never_import_at_once(
+    app_context: AppContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: a drop right after the start met pyqtgraph half imported (KeyError)."""
+    inside, overlaps, entered = threading.Lock(), [], threading.Event()
+
+    def controller(step: Step) -> Callable[[AppContext], object]:
+        overlaps.append(not inside.acquire(blocking=False))
+        entered.set()
+        threading.Event().wait(0.01)  # long enough for the other thread to come
+        inside.release()
+        return lambda _context: step
+
+    monkeypatch.setattr(pages, "_controller", controller)
+    thread = threading.Thread(target=pages.import_libraries, args=(lambda: None,))
+    thread.start()
+    assert entered.wait(60.0)
+    for step in Step:
+        pages.make_controller(step, app_context)
+    thread.join()
+    assert len(overlaps) == 2 * len(Step)
+    assert not any(overlaps)
 
 
 def test_dropped_files_make_the_steps_done(qtbot: QtBot, desktop: Desktop) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from decode_engine.domain.localizations import Localizations
+from decode_engine.errors import EngineError
 from decode_engine.io.dialects.base import ExportContext, ReadOptions
 from decode_engine.io.dialects.convention import Convention, Geometry, from_ours, to_ours
 from decode_engine.io.dialects.registry import read_table, write_table
@@ -136,3 +138,61 @@ def test_every_convention_has_its_inverse(
     assert back.keys() == ours.keys()
     for name, values in ours.items():
         np.testing.assert_allclose(back[name], values, rtol=1e-12, atol=1e-7)
+
+
+HEADERS = (
+    "frame,x_nm,y_nm", '"id","frame","x [nm]","y [nm]","intensity [photon]"',
+    "Ground-truth,frame,xnano,ynano,znano,intensity", "Channel,Frame,X (nm),Y (nm),Photons",
+    "First Frame\tPosition X [nm]\tPosition Y [nm]", "image-ID,x,y,photon-count,psfx",
+    "# <localizations><field semantic='frame number'/></localizations>", "frame x y", "",
+)  # fmt: skip
+FIELDS = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True).map(repr),
+    st.integers(-(2**70), 2**70).map(str),
+    st.sampled_from(["", "NaN", "1,5", "-", '"', '""', "x", "1e400", " ", "µ", "\0", "#"]),
+)
+CONTENTS = st.one_of(
+    st.binary(max_size=200),
+    st.builds(
+        lambda header, rows, mark, end, encoding: end.join(
+            [header, *(mark.join(row) for row in rows)]
+        ).encode(encoding, errors="replace"),
+        st.sampled_from(HEADERS),
+        st.lists(st.lists(FIELDS, min_size=1, max_size=7), max_size=4),
+        st.sampled_from([",", ";", "\t", " "]),
+        st.sampled_from(["\n", "\r\n"]),
+        st.sampled_from(["utf-8", "utf-16", "cp1252"]),
+    ),
+)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(content=CONTENTS, start=st.sampled_from([b"", b"M425", b"PAR1", b"PK\x03\x04", b"\x89HDF"]))
+def test_whatever_a_file_holds_the_answer_is_a_table_or_a_sentence(
+    content: bytes, start: bytes
+) -> None:
+    options = ReadOptions(pixel_size_x_nm=100.0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.csv"
+        path.write_bytes(start + content)
+        with contextlib.suppress(EngineError):
+            found = read_table(path, options)
+            assert found.n_rows_file == len(found.table) + sum(found.n_dropped.values())
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(cut=st.floats(0, 1), place=st.floats(0, 1), byte=st.integers(0, 255), end=st.booleans())
+def test_damaged_parquet_is_a_table_or_a_sentence(
+    cut: float, place: float, byte: int, end: bool
+) -> None:
+    table = Localizations.empty().replace(
+        **{s.name: np.arange(5).astype(s.dtype) for s in Localizations.specs()}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "t.parquet"
+        write_table("parquet", path, table)
+        content = bytearray(path.read_bytes())
+        content[int(place * (len(content) - 1))] = byte
+        path.write_bytes(content if end else content[: int(cut * len(content))])
+        with contextlib.suppress(EngineError):
+            read_table(path)

@@ -99,17 +99,20 @@ class ProjectEditor(QObject):
         ConfigError
             If a value cannot be; the settings stay as they were.
         """
-        before = self.settings
-        try:
-            after = ProjectSettings.model_validate({**dict(before), **changes})
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = " ".join(str(part) for part in first["loc"])
-            raise ConfigError(
-                f"{where}: {first['msg']}.", hint="Choose another value.", detail=str(error)
-            ) from error
+        before, after = self.settings, _changed(self.settings, changes)
         if after != before:
             self._undo.push(text, before, after)
+            self._change(settings=after)
+            self.undo_changed.emit()
+
+    def settle(self, **changes: Any) -> None:
+        """Change settings without an undo step: what the app does by itself, not the user.
+
+        Undo and redo keep it, except where they bring back another choice of the user.
+        """
+        before, after = self.settings, _changed(self.settings, changes)
+        if after != before:
+            self._undo.accept(before, after)
             self._change(settings=after)
             self.undo_changed.emit()
 
@@ -330,6 +333,17 @@ class ProjectEditor(QObject):
         if states != self._states:
             self._states = states
             self.states_changed.emit()
+
+
+def _changed(settings: ProjectSettings, changes: Mapping[str, Any]) -> ProjectSettings:
+    try:
+        return ProjectSettings.model_validate({**dict(settings), **changes})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = " ".join(str(part) for part in first["loc"])
+        raise ConfigError(
+            f"{where}: {first['msg']}.", hint="Choose another value.", detail=str(error)
+        ) from error
 
 
 def _own_background(owner: QObject) -> Background:

@@ -53,6 +53,7 @@ class TrainController(PageController):
         self._judged: tuple[object, ...] = ()
         self._judgement: StartJudgement | None = None
         self._preparing = False
+        self._on_screen = False
         self._phases: dict[str, str] = {}
         self._told = ""  # run whose failure was shown
         self._course.loaded.connect(self._refresh)
@@ -61,7 +62,12 @@ class TrainController(PageController):
 
     def activate(self) -> None:
         """Bring the page up to date."""
+        self._on_screen = True
         self._refresh()
+
+    def deactivate(self) -> None:
+        """Let a training that ends now leave the model alone that is used meanwhile."""
+        self._on_screen = False
 
     def _connect(self) -> None:
         session, jobs = self.context.session, self.context.jobs
@@ -95,6 +101,7 @@ class TrainController(PageController):
         self._phases.clear()
         self._told = ""
         self.page.show_problem(None)
+        self.page.show_notice("")
 
     # -- choices
 
@@ -323,7 +330,7 @@ class TrainController(PageController):
             return
         # A job of a project opened before may have the id of a run of this one, not its files.
         if state.phase == "completed" and run.outputs.items() <= set(state.artifacts):
-            self._use_model(job_id)
+            self._take_model(run)
         elif state.is_active:
             self._told = ""
         self._refresh()
@@ -364,9 +371,24 @@ class TrainController(PageController):
             self.page.show_problem(None)
             self.context.jobs.resume_run(run_id)
 
+    def _take_model(self, run: RunRecord) -> None:
+        """Take a trained model, unless the user is busy with another one."""
+        path, session = model_of_run(run), self.context.session
+        chosen = session.settings.model
+        if path is None:
+            return
+        if chosen in (None, run.spec.get("init")) or self._on_screen:
+            session.settle(model=str(Path(path)))
+        elif chosen != path:
+            self.page.show_notice(
+                f"{run.title} is finished. Localize still uses {Path(str(chosen)).name}: press "
+                "'Use its best model' to change to the new one."
+            )
+
     def _use_model(self, run_id: str) -> None:
         run = self.context.session.run(run_id)
         path = model_of_run(run) if run is not None else None
+        self.page.show_notice("")
         if path is not None:
             self._update("Use the trained model", model=str(Path(path)))
 

@@ -87,6 +87,22 @@ class UndoHistory:
                 for step in steps
             ]
 
+    def accept(self, before: ProjectSettings, after: ProjectSettings) -> None:
+        """Take a change into all steps as if it had always been so: undo leaves it alone.
+
+        Steps that chose another value of the same setting keep theirs.
+        """
+        changed = [f for f in type(after).model_fields if getattr(before, f) != getattr(after, f)]
+
+        def change(settings: ProjectSettings) -> ProjectSettings:
+            same = [f for f in changed if getattr(settings, f) == getattr(before, f)]
+            return settings.model_copy(update={f: getattr(after, f) for f in same})
+
+        self.map(change)
+        for steps in (self._done, self._undone):
+            steps[:] = [step for step in steps if step.before != step.after]
+        self._sealed = True
+
     @property
     def undo_text(self) -> str:
         """Name of the step that `undo` takes back; empty for none."""

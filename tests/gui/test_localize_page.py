@@ -172,6 +172,51 @@ def test_a_finished_fit_becomes_the_project_s_localizations(
     assert run.spec["movies"] == [MOVIE]
 
 
+def test_a_result_is_taken_without_a_step_of_undo(
+    qtbot: QtBot, open_page: Callable[[str], LocalizeController]
+) -> None:
+    """Regression: undo took the finished result away instead of the user's own last change."""
+    controller = open_page("complete")
+    page, session = controller.page, controller.context.session
+    _untick_the_second(page)
+    session.update("Choose the device", localize_device="cpu")
+    qtbot.mouseClick(page.start, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: session.settings.localizations is not None, timeout=20_000)
+    result = session.settings.localizations
+    assert session.undo_text == "Choose the device"
+    session.undo()
+    assert session.settings.localizations == result
+    assert session.settings.localize_device == "auto"
+    session.redo()
+    assert session.settings.localizations == result
+
+
+def test_a_result_does_not_push_out_the_table_that_is_looked_at(
+    qtbot: QtBot, open_page: Callable[[str], LocalizeController], tmp_path: Path
+) -> None:
+    """Regression: each movie of a queue that was done replaced the picture in Explore."""
+    controller = open_page("complete")
+    page, session = controller.page, controller.context.session
+    other = str(tmp_path / "another.h5")
+    session.select_localizations(other)
+    _untick_the_second(page)
+    qtbot.mouseClick(page.start, Qt.MouseButton.LeftButton)
+    controller.deactivate()  # the user goes on to Explore
+    qtbot.waitUntil(lambda: "found" in _state(page, 0), timeout=20_000)
+    assert session.settings.localizations == other
+    notice = page.findChild(QLabel, "page-notice")
+    assert notice is not None
+    assert "movie.tif is localized" in notice.text()
+    assert "another.h5" in notice.text()
+    controller.activate()
+    qtbot.mouseClick(page.result, Qt.MouseButton.LeftButton)
+    result = session.runs_of(Step.LOCALIZE)[0].outputs["localizations"]
+    assert session.settings.localizations == result
+    assert notice.text() == ""
+    session.undo()  # the user's own choice is a step
+    assert session.settings.localizations == other
+
+
 def test_several_movies_wait_for_each_other(
     qtbot: QtBot, open_page: Callable[[str], LocalizeController]
 ) -> None:

@@ -151,6 +151,24 @@ def test_a_training_runs_to_its_end_and_its_model_is_used(
         controller.page.grab()
 
 
+def test_a_trained_model_does_not_push_out_the_one_in_use(
+    qtbot: QtBot, open_page: Callable[..., TrainController]
+) -> None:
+    """Regression: a training that ended changed the model under a user on Localize."""
+    controller = open_page()
+    session = controller.context.session
+    session.select_model(MODEL)
+    _click(qtbot, controller, "train-start")
+    controller.deactivate()  # the user goes on to Localize
+    _wait_for_state(qtbot, controller, "completed")
+    assert session.settings.model == MODEL
+    assert session.undo_text == "Choose model"
+    assert "is finished" in _text(controller, "page-notice")
+    _click(qtbot, controller, "train-use-model")
+    assert session.settings.model == _runs(controller)[0].outputs["model"]
+    assert _text(controller, "page-notice") == ""
+
+
 def test_pause_resume_and_stop_keep_the_best(
     qtbot: QtBot, open_page: Callable[..., TrainController]
 ) -> None:

@@ -111,6 +111,9 @@ class ImportCamerasSpec(Config):
     map_kind: Literal["offset", "variance", "gain"] | None = setting(
         None, "Maps only: what a file with a single map holds."
     )
+    transposed: bool | None = setting(
+        None, "Maps only: the file has columns first, as storm-analysis' calib.npy."
+    )
     overwrite: bool = setting(False, "Replace existing files.")
 
 

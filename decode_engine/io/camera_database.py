@@ -180,7 +180,10 @@ def apply_mode(preset: CameraPreset, mode: CameraMode, base: CameraConfig) -> Ca
 
 
 def stated_values(preset: CameraPreset, metadata: MovieMetadata) -> tuple[StatedValue, ...]:
-    """Return what the movie's metadata say by the preset's rules."""
+    """Return what the movie's metadata say by the preset's rules.
+
+    Where no rule speaks of the EM register, the movie's reader may know its read-out.
+    """
     found: list[StatedValue] = []
     em_on: bool | None = None
     for rule in preset.rules:
@@ -195,6 +198,10 @@ def stated_values(preset: CameraPreset, metadata: MovieMetadata) -> tuple[Stated
             found.append(StatedValue(field="kind", value=kind, reason=reason))
         else:
             found.append(StatedValue(field=rule.field, value=value, reason=reason))
+    if em_on is None and preset.kind == "emccd" and metadata.em_register_on is False:
+        em_on = False
+        reason = "the conventional (not EM) amplifier is set in the file"
+        found.append(StatedValue(field="kind", value="scmos", reason=reason))
     if em_on is False:
         # Without the EM register a stated EM gain plays no part.
         found = [stated for stated in found if stated.field != "em_gain"]

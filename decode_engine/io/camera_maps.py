@@ -8,6 +8,11 @@ Recognised are
 - one plane (``.npy``, ``.tif``), which the caller says to be an offset, a variance or a gain;
 - a ``.mat`` with 2-D variables whose names begin with or contain offset, dark or mean; var; gain.
 
+storm-analysis' first calibration files, a plain array in ``.npy``, hold columns first; its later
+ones are pickled and not read here. A stack in ``.npy`` must therefore be said to be transposed or
+not. (On its real example, the variance map explains the variance of the movie's pixels only when
+transposed: correlation 0.45, as it is 0.00.)
+
 What the units are is not written in any of these files. The caller says what gain means
 (``adu_per_e``, as in storm-analysis, or ``e_per_adu``); variances are taken in ADU^2.
 """
@@ -60,7 +65,11 @@ class CameraMaps:
 
 
 def read_camera_maps(
-    path: Path, *, gain_means: GainMeaning = "adu_per_e", kind: MapKind | None = None
+    path: Path,
+    *,
+    gain_means: GainMeaning = "adu_per_e",
+    kind: MapKind | None = None,
+    transposed: bool | None = None,
 ) -> CameraMaps:
     """Read the maps of one file.
 
@@ -71,6 +80,9 @@ def read_camera_maps(
         What the numbers of the gain are.
     kind : {"offset", "variance", "gain"} or None
         What a file with a single plane holds.
+    transposed : bool or None
+        Whether the file's first axis are columns. None is an error for a stack in ``.npy`` and
+        means no for all others.
 
     Raises
     ------
@@ -78,7 +90,10 @@ def read_camera_maps(
         If the file holds no maps, they differ in size, or a pixel is impossible; the pixel is
         named.
     """
-    planes, notes = _planes(path, kind)
+    planes, notes = _planes(path, kind, transposed)
+    if transposed:
+        planes = {name: np.ascontiguousarray(plane.T) for name, plane in planes.items()}
+        notes.append("Rows and columns of the maps are exchanged, as was asked.")
     shapes = {name: plane.shape for name, plane in planes.items()}
     if len(set(shapes.values())) > 1:
         raise CameraError(
@@ -111,7 +126,7 @@ def read_camera_maps(
 
 
 def _planes(
-    path: Path, kind: MapKind | None
+    path: Path, kind: MapKind | None, transposed: bool | None
 ) -> tuple[dict[MapKind, NDArray[np.float64]], list[str]]:
     if not path.is_file():
         raise CameraError(f"The map {path} does not exist.", hint="Check the name.")
@@ -130,6 +145,12 @@ def _planes(
     if array.ndim != 3 or not 3 <= array.shape[0] <= 8:
         raise CameraError(
             f"{path.name} has the shape {array.shape}, which is not that of camera maps.", hint=_HOW
+        )
+    if transposed is None and path.suffix.lower() == ".npy":
+        raise CameraError(
+            f"{path.name} does not say whether its maps begin with rows or with columns.",
+            hint="Say --transposed true for a calibration of storm-analysis (columns first), "
+            "--transposed false where the first axis is that of the rows.",
         )
     notes = ["The planes are taken in the order offset, variance, gain."]
     if array.shape[0] > 3:

@@ -80,7 +80,9 @@ def _import_maps(source: Path, spec: ImportCamerasSpec, context: JobContext) -> 
         )
     if Path(spec.out).suffix.lower() != ".json":
         raise ConfigError(f"{spec.out} is not the name of a camera file.", hint="End it in .json.")
-    maps = read_camera_maps(source, gain_means=spec.gain_means, kind=spec.map_kind)
+    maps = read_camera_maps(
+        source, gain_means=spec.gain_means, kind=spec.map_kind, transposed=spec.transposed
+    )
     camera = CameraModel(
         kind="scmos",
         name=spec.name or source.stem,

@@ -115,6 +115,10 @@ def _whole(value: float) -> float:
     return int(value) if float(value).is_integer() else round(value, 2)
 
 
+# Lists of sentences that "lines" repeats for a reader.
+_IN_LINES = ("guesses", "notes")
+
+
 def print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
     """Print what a job returned: JSON, or one aligned line a value."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -125,6 +129,8 @@ def print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
         return
     width = max((len(k) for k in summary), default=0)
     for key, value in summary.items():
+        if key in _IN_LINES and "lines" in summary:
+            continue
         if key == "lines" and isinstance(value, list):
             print("\n".join(str(line) for line in value))
         elif isinstance(value, float):

@@ -251,18 +251,29 @@ def test_resume_on_another_machine_is_warned_about(tmp_path: Path) -> None:
 
 
 def test_training_lowers_the_validation_loss(tmp_path: Path) -> None:
-    """With the real network; the others need only a small one."""
-    # Single precision, and long enough that no rounding of any processor matters.
+    """With the real network; the others need only a small one.
+
+    Another processor rounds otherwise, some photon counts are then drawn otherwise, and the
+    training takes another course, as with another seed. With fewer steps or frames the course
+    decides; with these, eight seeds ended 3.3 to 8.2 below the blind predictor, and 1.5 to 3.8
+    below their own middle.
+    """
     settings = config(
-        steps=200, batch_size=4, validate_every_steps=100, learning_rate=3e-3, precision="fp32"
+        steps=150,
+        batch_size=8,
+        validation_frames=32,
+        validate_every_steps=75,
+        learning_rate=3e-3,
+        ema_decay=0.95,
+        precision="fp32",  # "auto" is bfloat16 on some processors
     )
     network = build_network("decode", {"features": 8}, 3, named_generator(0, "weights", "cpu"))
     made = dataclasses.replace(parts(settings, tmp_path), network=network)
     trainer = Trainer(made, settings, JobContext())
     trainer.run()
-    losses = [entry["validation_loss"] for entry in trainer.progress.history]
-    assert losses == sorted(losses, reverse=True)
-    assert losses[-1] < trainer.blind_loss
+    middle, last = (entry["validation_loss"] for entry in trainer.progress.history)
+    assert last < middle
+    assert last < trainer.blind_loss
 
 
 def test_events(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ class TrainController(PageController):
     def _show_run(self, run: RunRecord) -> None:
         progress, jobs = self.page.progress, self.context.jobs
         if self._is_active(run):
-            progress.show_job(jobs.state(run.run_id))
+            self._show_job(jobs.state(run.run_id))
             progress.sample.set_waiting(True)
             progress.show_verdict(None)
             progress.show_ended("", can_resume=False, can_use=False)
@@ -191,6 +191,9 @@ class TrainController(PageController):
         if metrics:
             progress.show_metrics(metrics)
         progress.sample.set_waiting(False)
+
+    def _show_job(self, state: JobState) -> None:
+        self.page.progress.show_job(state, can_finish=bool(self._course.best_metrics()))
 
     def _show_can_start(self) -> None:
         missing = [row.title for row in train_inputs(self.context.session.settings) if not row.ok]
@@ -326,7 +329,7 @@ class TrainController(PageController):
         self._phases[job_id] = state.phase
         if state.phase == before:
             if job_id == self._course.shown and state.is_active:
-                self.page.progress.show_job(state)
+                self._show_job(state)
             return
         # A job of a project opened before may have the id of a run of this one, not its files.
         if state.phase == "completed" and run.outputs.items() <= set(state.artifacts):

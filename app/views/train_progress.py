@@ -82,6 +82,7 @@ class TrainProgress(QWidget):
         empty = named(QLabel(_EMPTY), "train-empty")
         empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         empty.setWordWrap(True)
+        empty.setContentsMargins(60, 0, 60, 0)
         empty.setProperty("muted", True)
         self._stack.addWidget(empty)
         self._stack.addWidget(self._dashboard())
@@ -96,12 +97,15 @@ class TrainProgress(QWidget):
         """Say that nothing was trained yet."""
         self._stack.setCurrentIndex(0)
 
-    def show_job(self, state: JobState | None) -> None:
-        """Show a job's progress; None where the run is over."""
+    def show_job(self, state: JobState | None, *, can_finish: bool = False) -> None:
+        """Show a job's progress; None where the run is over.
+
+        ``can_finish`` tells whether there is a best model to keep: after the first validation.
+        """
         self._stack.setCurrentIndex(1)
         self.job.setVisible(state is not None)
         if state is not None:
-            self.job.show_state(state, can_pause=True, can_finish=True)
+            self.job.show_state(state, can_pause=True, can_finish=can_finish)
 
     def show_curves(self, runs: Mapping[str, TrainingCurves]) -> None:
         """Draw the curves of runs by name."""

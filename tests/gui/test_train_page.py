@@ -182,6 +182,10 @@ def test_pause_resume_and_stop_keep_the_best(
     assert "Paused" in _text(controller, "job-stage")
     _click(qtbot, controller, "job-resume")
     qtbot.waitUntil(lambda: _button(controller, "job-pause").isVisible(), timeout=WAIT_MS)
+    finish = _button(controller, "job-finish")
+    assert not finish.isVisible()  # Regression: it was offered with nothing to keep yet
+    qtbot.waitUntil(finish.isVisible, timeout=WAIT_MS)
+    assert controller.page.progress.curves.chart("Molecules found").curve_names
     _click(qtbot, controller, "job-finish")
     run = _wait_for_state(qtbot, controller, "completed")
     assert controller.context.session.settings.model == run.outputs["model"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.virtual_display import virtual_display
+from tests.virtual_display import skip_display, virtual_display
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = Path(__file__).with_name("explore_on_screen.py")
@@ -32,7 +32,7 @@ def found() -> dict[str, Any]:
     assert run.returncode == 0, run.stderr[-3000:]
     values: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     if values["renderer"] is None:
-        pytest.skip("the virtual display has no OpenGL 2.1")
+        skip_display("the virtual display has no OpenGL 2.1")
     return values
 
 

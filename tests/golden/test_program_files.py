@@ -82,7 +82,9 @@ def test_smap_version_7_whole_and_in_parts(name: str, variant: str) -> None:
     assert any("2 rows have an uncertainty above 250 nm or none" in note for note in found.notes)
     assert found.geometry.roi_origin_px == (12, 34)
     assert found.camera["em_gain"] == 300.0
-    assert found.camera["em_mirrored"] is True
+    turned = variant == "v7"  # there SMAP had turned the frames over
+    assert found.camera["em_mirrored"] is turned
+    assert any("turned back" in note for note in found.notes) == turned
 
 
 def test_smap_two_movies_with_regions_and_pixels_of_their_own() -> None:
@@ -153,9 +155,11 @@ def test_what_smap_finds_in_our_file(
     assert loc["frame"].dtype == np.float64
     assert loc["xnm"].dtype == np.float32
     by_hand = {
-        "frame": 8.0, "xnm": 2952.75, "ynm": 6493.5, "znm": -150.0, "phot": 2500.0, "bg": 12.0,
-        "locprecnm": np.sqrt(82.0), "locprecznm": 25.0, "prob": 0.9, "LLrel": -0.1,
-        "xpix": 11.25, "ypix": 21.5, "filenumber": 1.0, "channel": 0.0,
+        # The EM camera's frames are mirrored: SMAP counts columns from the other side of 64.
+        "frame": 8.0, "xnm": (63 - 10.25 + 1 + 12) * 127, "ynm": 6493.5, "znm": -150.0,
+        "phot": 2500.0, "bg": 12.0, "locprecnm": np.sqrt(82.0), "locprecznm": 25.0,
+        "prob": 0.9, "LLrel": -0.1,
+        "xpix": 53.75, "ypix": 21.5, "filenumber": 1.0, "channel": 0.0,
     }  # fmt: skip
     for name, value in by_hand.items():
         assert loc[name].shape == (2, 1)
@@ -214,8 +218,9 @@ def test_what_smaps_importer_finds_in_our_csv(tmp_path: Path, context: ExportCon
     with path.open(newline="") as file:
         row = next(csv.DictReader(file))
     by_hand = {
-        "frame": 8, "xnm": 2952.75, "ynm": 6493.5, "znm": -150, "phot": 2500, "bg": 12,
-        "locprecnm": np.sqrt(82.0), "locprecznm": 25, "prob": 0.9, "LLrel": -0.1,
+        "frame": 8, "xnm": (63 - 10.25 + 1 + 12) * 127, "ynm": 6493.5, "znm": -150,
+        "phot": 2500, "bg": 12, "locprecnm": np.sqrt(82.0), "locprecznm": 25, "prob": 0.9,
+        "LLrel": -0.1,
     }  # fmt: skip
     assert {name: float(row[name]) for name in by_hand} == pytest.approx(by_hand, abs=1e-3)
     lines = dict(line.split("=") for line in preset.read_text().splitlines())
@@ -357,8 +362,10 @@ def test_the_variant_for_smap(tmp_path: Path, context: ExportContext) -> None:
         for name in ("phot", "phot_sig", "bg"):
             assert file["data"][name].shape == (2, 2)
         assert file["data/phot"][:, 0].tolist() == [2500.0, 2500.0]
-        # SMAP's own xnm is (10.25 + 1 + 12) * 127; its importer only multiplies.
-        assert file["data/xyz"][0].tolist() == pytest.approx([20.5 + 1 + 34, 10.25 + 1 + 12, -150])
+        # SMAP's own xnm is (63 - 10.25 + 1 + 12) * 127; its importer only multiplies.
+        assert file["data/xyz"][0].tolist() == pytest.approx(
+            [20.5 + 1 + 34, 63 - 10.25 + 1 + 12, -150]
+        )
     found = read_table(path)
     check(found, "decode-h5")
     assert found.notes == ()

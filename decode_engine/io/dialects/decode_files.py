@@ -10,7 +10,8 @@ SMAP (since August 2023) takes one-dimensional ``phot``, ``phot_sig`` and ``bg``
 row and loses them; two columns a row, as of two channels, it reads right. From the CSV it expects
 a fourth comment line (since October 2023), and loses photons and background all the same. It
 takes positions as they are, although its own count one pixel (and the chip's region) more; so
-the variant for SMAP has them added, and says so in its version: ``0.10.2+smap(region x,y)``.
+the variant for SMAP has them added (and x turned over where SMAP turns the frames over), and says
+so in its version: ``0.10.2+smap(region x,y)`` or ``+smap(region x,y,mirrored width)``.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from decode_engine.io.dialects.base import (
     ReadOptions,
 )
 from decode_engine.io.dialects.convention import Convention, Geometry
+from decode_engine.io.dialects.smap_sml import is_mirrored
 from decode_engine.io.dialects.text import choose, missing_column, read_columns, require_layout
 from decode_engine.io.dialects.uncertainty import uncertainty_or_guess
 from decode_engine.io.fixed_point import Words, text_blocks
@@ -52,7 +54,8 @@ DECODE = Convention(xy_unit="px", origin="centre", first_frame=0, swapped_xy=Tru
 _DECODE_NM = Convention(xy_unit="nm", origin="centre", first_frame=0, swapped_xy=True)
 _FOR_SMAP = dataclasses.replace(DECODE, origin="one_based_centre", with_roi_origin=True)
 _VERSION = "0.10.2"
-_SMAP_MARK = re.compile(r"\+smap\((-?\d+),(-?\d+)\)$")
+_FOR_SMAP_MIRRORED = dataclasses.replace(_FOR_SMAP, mirrored_x=True)
+_SMAP_MARK = re.compile(r"\+smap\((-?\d+),(-?\d+)(?:,(\d+))?\)$")
 _TITLE = "# DECODE EmitterSet"
 _HEADER = (
     "x", "y", "z", "phot", "frame_ix", "id", "prob", "bg", "phot_cr", "bg_cr", "phot_sig",
@@ -142,7 +145,7 @@ class DecodeH5:
         self, path: Path, table: Localizations, context: ExportContext, *, overwrite: bool
     ) -> tuple[Path, ...]:
         """Write the table."""
-        fields = _fields(table, context.geometry, self.variant)
+        fields = _fields(table, context, self.variant)
         with (
             atomic_path(path, overwrite=overwrite) as temporary,
             h5py.File(temporary, "w") as file,
@@ -208,7 +211,7 @@ class DecodeCsv:
         self, path: Path, table: Localizations, context: ExportContext, *, overwrite: bool
     ) -> tuple[Path, ...]:
         """Write the table; numbers in fixed-point notation, missing ones empty."""
-        fields = _fields(table, context.geometry, self.variant)
+        fields = _fields(table, context, self.variant)
         columns = {name: fields[name] for name in _HEADER}
         decimals = {name: _DECIMALS.get(name, _PIXEL_DECIMALS) for name in _HEADER}
         meta = {"xy_unit": "px", "px_size": list(_px_size(context.geometry))}
@@ -352,9 +355,12 @@ def _assembled(
         guesses.append(Guess("unit of x and y", "px", "the file does not say it"))
     convention = _DECODE_NM if unit == "nm" else DECODE
     if mark := _SMAP_MARK.search(source.variant):
-        convention = _FOR_SMAP
-        origin = (int(mark[1]), int(mark[2]))
-        geometry = dataclasses.replace(source.geometry, roi_origin_px=origin)
+        convention = _FOR_SMAP_MIRRORED if mark[3] else _FOR_SMAP
+        geometry = dataclasses.replace(
+            source.geometry,
+            roi_origin_px=(int(mark[1]), int(mark[2])),
+            width_px=int(mark[3]) if mark[3] else None,
+        )
         source = dataclasses.replace(source, geometry=geometry)
     told = dataclasses.replace(source, guesses=tuple(guesses))
     return assemble(columns, convention, options, told)
@@ -365,7 +371,8 @@ def _assembled(
 
 def _version_for(context: ExportContext, variant: Variant) -> str:
     x_px, y_px = context.geometry.roi_origin_px
-    return f"{_VERSION}+smap({x_px},{y_px})" if variant else _VERSION
+    width = f",{context.geometry.width_px}" if is_mirrored(context) else ""
+    return f"{_VERSION}+smap({x_px},{y_px}{width})" if variant else _VERSION
 
 
 def _px_size(geometry: Geometry) -> tuple[float, float]:
@@ -374,9 +381,13 @@ def _px_size(geometry: Geometry) -> tuple[float, float]:
     return y_nm, x_nm
 
 
-def _fields(table: Localizations, geometry: Geometry, variant: Variant) -> dict[str, NDArray[Any]]:
+def _fields(
+    table: Localizations, context: ExportContext, variant: Variant
+) -> dict[str, NDArray[Any]]:
     """Return all columns of the CSV; what the table does not have is NaN."""
-    values = export_columns(table, _FOR_SMAP if variant else DECODE, geometry)
+    geometry = context.geometry
+    for_smap = _FOR_SMAP_MIRRORED if is_mirrored(context) else _FOR_SMAP
+    values = export_columns(table, for_smap if variant else DECODE, geometry)
     missing = np.full(len(table), np.nan, np.float32)
     fields: dict[str, NDArray[Any]] = {name: missing for name in _HEADER}
     for name, ours in (_AXES | _SIGMAS | _SCALARS).items():

@@ -30,8 +30,8 @@ from decode_engine.io.dialects.base import (
     ReadOptions,
 )
 from decode_engine.io.dialects.convention import Geometry
-from decode_engine.io.dialects.smap_reading import SMAP, SMAP_NAMES
-from decode_engine.io.dialects.smap_sml import smap_columns
+from decode_engine.io.dialects.smap_reading import SMAP, SMAP_MIRRORED, SMAP_NAMES
+from decode_engine.io.dialects.smap_sml import is_mirrored, smap_columns
 from decode_engine.io.dialects.text import (
     choose,
     encoding_guess,
@@ -54,6 +54,7 @@ _DECIMALS = {"prob": 6, "LLrel": 6}
 _NM_DECIMALS = 4
 _PRESET = "-csv_decode_desktop.txt"
 _ORIGIN_KEY = "decode_desktop_region_px"
+_MIRROR_KEY = "decode_desktop_mirrored_width_px"
 _PIXEL_KEY = "cam_pixelsize_um"
 # What SMAP calls columns when a site is exported by way of a MATLAB table.
 _SHORT: Mapping[str, tuple[str, ...]] = {
@@ -97,6 +98,7 @@ class SmapCsv:
                 raise missing_column(layout, name, _NAMES[name])
         is_short = layout.names[chosen["x_nm"]] == "x"
         geometry = _geometry_beside(path)
+        mirrored = geometry.width_px is not None  # the preset tells the width only then
         guesses = list(encoding_guess(layout))
         if geometry.has_pixel_size:
             size = f"{geometry.pixel_size_x_nm:g} x {geometry.pixel_size_y_nm:g} nm"
@@ -115,7 +117,8 @@ class SmapCsv:
             unused=[name for name in unused(layout, chosen) if name not in _DERIVED],
             n_header_lines=layout.n_header_lines,
         )
-        return assemble(read_columns(layout, chosen), SMAP, options, source)
+        convention = SMAP_MIRRORED if mirrored else SMAP
+        return assemble(read_columns(layout, chosen), convention, options, source)
 
     def remarks(self, table: Localizations, context: ExportContext) -> tuple[str, ...]:
         """Say how SMAP is told about the columns, and what is made up."""
@@ -135,7 +138,7 @@ class SmapCsv:
         self, path: Path, table: Localizations, context: ExportContext, *, overwrite: bool
     ) -> tuple[Path, ...]:
         """Write the table and the preset for SMAP's importer."""
-        found = smap_columns(table, context.geometry)
+        found = smap_columns(table, context.geometry, mirrored=is_mirrored(context))
         columns: dict[str, NDArray[Any]] = {"ID": np.arange(1, len(table) + 1)}
         columns |= {name: found[name] for name in _ORDER if name in found}
         for name in ("frame", "iterations", "flags", "track_id"):
@@ -148,7 +151,7 @@ class SmapCsv:
             file.write((",".join(columns) + "\n").encode("ascii"))
             file.writelines(text_blocks(columns, decimals))
         with atomic_path(preset, overwrite=overwrite) as temporary:
-            temporary.write_text(_preset_text(context.geometry), encoding="ascii", newline="\n")
+            temporary.write_text(_preset_text(context), encoding="ascii", newline="\n")
         return path, preset
 
 
@@ -156,12 +159,15 @@ def _preset_path(path: Path) -> Path:
     return path.with_name(path.stem + _PRESET)
 
 
-def _preset_text(geometry: Geometry) -> str:
+def _preset_text(context: ExportContext) -> str:
     """Return a preset with all columns that our tables may have; SMAP skips those missing."""
+    geometry = context.geometry
     x_nm, y_nm = geometry.pixel_size_nm("because SMAP keeps it")
     x_px, y_px = geometry.roi_origin_px
     lines = [f"{name}={name}" for name in ("ID", *_ORDER)]
     # SMAP reads numbers here; a field that is no column does not disturb it.
+    if is_mirrored(context):
+        lines.append(f"{_MIRROR_KEY}={geometry.width_px}")
     lines += [f"{_ORIGIN_KEY}={x_px} {y_px}", f"{_PIXEL_KEY}={x_nm:.10g} {y_nm:.10g}", "factor=1"]
     return "\n".join(lines) + "\n"
 
@@ -176,6 +182,7 @@ def _geometry_beside(path: Path) -> Geometry:
     try:
         sizes = [float(text) for text in entries.get(_PIXEL_KEY, "").split()]
         origin = [int(text) for text in entries.get(_ORIGIN_KEY, "0 0").split()]
+        width = int(entries[_MIRROR_KEY]) if _MIRROR_KEY in entries else None
     except ValueError:
         return Geometry()
     if not sizes or not all(np.isfinite(sizes)) or min(sizes) <= 0 or len(origin) != 2:
@@ -183,6 +190,7 @@ def _geometry_beside(path: Path) -> Geometry:
     return Geometry(
         pixel_size_x_nm=sizes[0],
         pixel_size_y_nm=sizes[-1],
+        width_px=width,
         roi_origin_px=(origin[0], origin[1]),
     )
 

@@ -1,7 +1,9 @@
 """Reads SMAP's ``*_sml.mat``: version 7 or 7.3, in one file or in parts, one movie or several.
 
 Objects of MATLAB classes (transformations, sites) cannot be decoded; they are named and skipped.
-Every row is kept, also those that SMAP itself removes when it opens the file.
+Every row is kept, also those that SMAP itself removes when it opens the file. Where SMAP turned
+the frames over (EM read-out, ``info.EMmirror``), x is turned back: our tables lie on the movie as
+it was recorded.
 """
 
 from __future__ import annotations
@@ -34,9 +36,10 @@ from decode_engine.io.matlab import (
 )
 from decode_engine.io.smap_members import base_name, number, numbers
 
-__all__ = ["EXTRA_VARIABLE", "SMAP", "SMAP_NAMES", "read_sml"]
+__all__ = ["EXTRA_VARIABLE", "SMAP", "SMAP_MIRRORED", "SMAP_NAMES", "read_sml"]
 
 SMAP = Convention(xy_unit="nm", origin="one_based_centre", first_frame=1, with_roi_origin=True)
+SMAP_MIRRORED = dataclasses.replace(SMAP, mirrored_x=True)
 EXTRA_VARIABLE = "decode_desktop"
 
 SMAP_NAMES: Mapping[str, tuple[str, ...]] = {
@@ -117,6 +120,12 @@ class _Movie:
     name: str = ""
     geometry: Geometry = dataclasses.field(default_factory=Geometry)
     camera: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+    @property
+    def convention(self) -> Convention:
+        """SMAP's, with the mirror where SMAP turned this movie's frames over."""
+        can_turn_back = self.geometry.width_px is not None and self.geometry.has_pixel_size
+        return SMAP_MIRRORED if self.camera.get("em_mirrored") and can_turn_back else SMAP
 
 
 def _whole(path: Path) -> Path:
@@ -318,7 +327,8 @@ def _in_frames(
     owner = _vector(loc.get("filenumber"))
     used = [] if owner is None or not owner.size else np.unique(owner[np.isfinite(owner)]).tolist()
     if owner is None or len(used) < 2:
-        return columns, SMAP, []
+        movie = _at(movies, used[0] if used else 1)
+        return columns, movie.convention, _mirror_notes([movie])
     notes = [
         f"The file joins {len(used)} movies, whose frames overlap: "
         + ", ".join(
@@ -327,17 +337,29 @@ def _in_frames(
         )
         + "."
     ]
-    if len({_at(movies, one).geometry for one in used}) < 2:
-        return columns, SMAP, notes
+    joined = [_at(movies, one) for one in used]
+    notes += _mirror_notes(joined)
+    if len({(movie.geometry, movie.convention) for movie in joined}) < 2:
+        return columns, joined[0].convention, notes
     plain = {name: np.array(values, np.float64) for name, values in columns.items()}
     for one in used:
         rows = owner == one
         geometry = options.over(_at(movies, one).geometry)
-        part = to_ours({n: v[rows] for n, v in columns.items()}, SMAP, geometry)
+        convention = _at(movies, one).convention
+        part = to_ours({n: v[rows] for n, v in columns.items()}, convention, geometry)
         for name, values in part.items():
             plain[name][rows] = values
     notes.append("Their regions or pixel sizes differ; each was read with its own.")
     return plain, OURS, notes
+
+
+def _mirror_notes(movies: Sequence[_Movie]) -> list[str]:
+    if not any(movie.convention.mirrored_x for movie in movies):
+        return []
+    return [
+        "SMAP turned the frames over (EM read-out); x was turned back, so that the table lies on "
+        "the movie as it was recorded."
+    ]
 
 
 def _at(movies: Sequence[_Movie], file_number: float) -> _Movie:

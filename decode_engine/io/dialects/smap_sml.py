@@ -7,6 +7,9 @@ inside the frame. ``saveloc.file.info`` holds the camera, ``saveloc.file.savefit
 SMAP's DECODE plug-in looks for the bead calibration, ``saveloc.history`` what was done. The
 variable ``decode_desktop`` beside them keeps our provenance; SMAP ignores it.
 
+Of movies from an EM register SMAP turns the frames over, and so do we with x where the camera
+says that its frames are mirrored (``EMmirror``).
+
 SMAP removes rows when it opens a file: those whose ``locprecnm`` is above 250 nm or missing.
 """
 
@@ -20,7 +23,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from decode_engine.contract.configs import CameraConfig
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import EngineError
 from decode_engine.io.atomic import atomic_path
@@ -33,12 +35,17 @@ from decode_engine.io.dialects.base import (
     ReadOptions,
 )
 from decode_engine.io.dialects.convention import Geometry
-from decode_engine.io.dialects.smap_reading import EXTRA_VARIABLE, SMAP, read_sml
+from decode_engine.io.dialects.smap_reading import (
+    EXTRA_VARIABLE,
+    SMAP,
+    SMAP_MIRRORED,
+    read_sml,
+)
 from decode_engine.io.dialects.uncertainty import uncertainty_or_guess
 from decode_engine.io.matlab import variable_names
 from decode_engine.io.matlab_writing import Cell, matlab_bytes, write_mat7, write_mat73
 
-__all__ = ["DIALECTS", "SmapSml", "smap_columns"]
+__all__ = ["DIALECTS", "SmapSml", "is_mirrored", "smap_columns"]
 
 _V7_BYTES = 2_000_000_000  # MATLAB's limit for a variable is 2^31 bytes
 _LARGEST_LOCPREC_NM = 250.0
@@ -109,12 +116,21 @@ class SmapSml:
         return (path,)
 
 
-def smap_columns(table: Localizations, geometry: Geometry) -> dict[str, NDArray[Any]]:
+def is_mirrored(context: ExportContext) -> bool:
+    """Whether SMAP would turn the frames of this movie over, and x can be turned likewise."""
+    camera, geometry = context.camera, context.geometry
+    mirrors = camera is not None and camera.kind == "emccd" and camera.em_mirrored
+    return mirrors and geometry.width_px is not None
+
+
+def smap_columns(
+    table: Localizations, geometry: Geometry, *, mirrored: bool
+) -> dict[str, NDArray[Any]]:
     """Return the columns of a table under SMAP's names and with SMAP's values.
 
     Columns that the table does not have (z in two dimensions) are not there.
     """
-    columns = export_columns(table, SMAP, geometry)
+    columns = export_columns(table, SMAP_MIRRORED if mirrored else SMAP, geometry)
     lateral, _ = uncertainty_or_guess(table.columns())
     found: dict[str, Any] = {
         "frame": columns["frame"],
@@ -153,10 +169,13 @@ def _as_stored(values: NDArray[Any]) -> NDArray[Any]:
 def _tree(path: Path, table: Localizations, context: ExportContext) -> dict[str, Any]:
     geometry = _complete(table, context.geometry)
     pixel_x, pixel_y = geometry.pixel_size_nm("because SMAP counts from one pixel beside ours")
-    loc = {name: _as_stored(values) for name, values in smap_columns(table, geometry).items()}
+    found = smap_columns(table, geometry, mirrored=is_mirrored(context))
+    loc = {name: _as_stored(values) for name, values in found.items()}
     # Pixels inside the frame, from 1: what SMAP uses to go back to the raw images.
-    loc["xpix"] = (table.x_nm / pixel_x + 1.0).astype(np.float32)
-    loc["ypix"] = (table.y_nm / pixel_y + 1.0).astype(np.float32)
+    for name, positions, pixel_nm, start in zip(
+        ("xpix", "ypix"), ("xnm", "ynm"), (pixel_x, pixel_y), geometry.roi_origin_px, strict=True
+    ):
+        loc[name] = (found[positions] / pixel_nm - start).astype(np.float32)
     loc["filenumber"] = np.ones(len(table), np.float32)
     loc["channel"] = np.zeros(len(table), np.float32)
     _, is_known = uncertainty_or_guess(table.columns())
@@ -240,7 +259,7 @@ def _info(context: ExportContext, geometry: Geometry) -> dict[str, Any]:
         "numberOfFrames": float(geometry.n_frames or 0),
         "imagefile": movie,
         "basefile": movie,
-        **_camera(context.camera),
+        **_camera(context),
     }
     neutral = {
         "EMon": False, "EMmirror": False, "emgain": 1.0, "conversion": 1.0, "offset": 0.0,
@@ -255,14 +274,15 @@ def _info(context: ExportContext, geometry: Geometry) -> dict[str, Any]:
     return info
 
 
-def _camera(camera: CameraConfig | None) -> dict[str, Any]:
+def _camera(context: ExportContext) -> dict[str, Any]:
     """Return what SMAP knows of a camera; a per-pixel map is not a number and stays unassigned."""
+    camera = context.camera
     if camera is None:
         return {}
     has_em = camera.kind == "emccd"
     found: dict[str, Any] = {
         "EMon": has_em,
-        "EMmirror": camera.em_mirrored,
+        "EMmirror": is_mirrored(context),
         "emgain": float(camera.em_gain),
         "comment": camera.name or f"{camera.kind} camera",
     }

@@ -67,6 +67,13 @@ QGroupBox::title {{ subcontrol-origin: margin; subcontrol-position: top left;
     left: -3px; padding: 2px 0 0 0; color: {text}; }}
 QLabel[drop="true"] {{ color: {muted}; border: 2px dashed {line}; border-radius: 10px;
     padding: 14px; }}
+QTabWidget::pane {{ border: 1px solid {line}; border-radius: 6px; background: {window}; }}
+QTabBar::tab {{ padding: 5px 11px; color: {muted}; background: transparent;
+    border: 1px solid transparent; border-bottom: 2px solid transparent; }}
+QTabBar::tab:hover {{ color: {text}; }}
+QTabBar::tab:selected {{ color: {text}; border-bottom: 2px solid {accent}; }}
+QTabBar::tab:disabled {{ color: {disabled}; }}
+QTabBar::tab:selected:focus {{ border: 1px solid {text}; border-bottom: 2px solid {accent}; }}
 QFrame[card="true"] {{ background: {base}; border: 1px solid {line}; border-radius: 8px; }}
 QListWidget#sidebar {{ background: {alternate}; border: none; outline: none; }}
 QWidget#help-panel {{ background: {alternate}; }}
@@ -83,6 +90,9 @@ QPushButton[primary="true"]:enabled {{ background: {accent}; color: {on_accent};
 QPushButton[primary="true"]:disabled {{ background: {alternate}; color: {disabled};
     border: 1px solid {line}; border-radius: 4px; padding: 5px 16px; }}
 QPushButton[primary="true"]:focus {{ border: 2px solid {text}; padding: 4px 15px; }}
+QPushButton:flat {{ border: 1px solid transparent; border-radius: 4px; padding: 3px 10px; }}
+QPushButton:flat:hover {{ background: {alternate}; }}
+QPushButton:flat:focus {{ border: 1px solid {text}; outline: none; }}
 QPushButton[way="true"] {{ background: {base}; border: 1px solid {line}; border-radius: 6px; }}
 QPushButton[way="true"]:hover, QPushButton[way="true"]:focus {{ border: 1px solid {accent}; }}
 QPushButton[way="true"]:checked {{ border: 2px solid {accent}; }}

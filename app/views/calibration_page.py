@@ -162,6 +162,7 @@ class CalibrationPage(Page):
         self._empty.setWordWrap(True)
         self._empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._empty.setMargin(40)
+        self._empty.setProperty("muted", True)
         self._report = QLabel()
         self._report.setAccessibleName("Report picture of the calibration")
         self._report_area = QScrollArea()

@@ -179,7 +179,7 @@ class CameraPage(Page):
         body = QWidget()
         body.setLayout(left)
         scroll = SideColumn(body, width=400)
-        right = QVBoxLayout()
+        self._right = right = QVBoxLayout()
         right.addWidget(self._chart, 1)
         right.addWidget(self._words)
         layout = QHBoxLayout()
@@ -297,6 +297,11 @@ class CameraPage(Page):
         self, edges: NDArray[np.float64] | None, counts: NDArray[np.float64] | None, words: str
     ) -> None:
         """Draw the histogram of the movie's photons, or take it away."""
+        empty = edges is None or counts is None
+        self._chart.setVisible(not empty)
+        left, centre = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignCenter
+        self._words.setAlignment(centre if empty else left | Qt.AlignmentFlag.AlignTop)
+        self._right.setStretchFactor(self._words, 1 if empty else 0)
         self._chart.clear()
         if edges is not None and counts is not None:
             self._chart.set_histogram("all pixels", edges, counts)

@@ -223,6 +223,7 @@ class SimulationPage(Page):
     def _make_right(self) -> QStackedWidget:
         self._missing = named(QLabel(), "simulation-missing")
         self._missing.setWordWrap(True)
+        self._missing.setProperty("muted", True)
         self._missing.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._go = named(QPushButton(), "simulation-go")
         self._go.clicked.connect(lambda: self.step_requested.emit(self._step))

@@ -51,7 +51,11 @@ _GROUPS = (
 _LABELS = {
     "pixel_size_nm": "Pixel size",
     "mode": "Draw each localization as",
+    "mode.gaussian": "a soft spot",
+    "mode.histogram": "a count in its pixel",
     "color": "Colour",
+    "color.none": "brightness only",
+    "color.z": "height z",
     "colormap": "Colour map",
     "scale_bar_nm": "Scale bar",
     "contrast_quantile": "White at quantile",
@@ -118,6 +122,7 @@ class ExportPage(Page):
     def set_source(self, text: str, *, ready: bool, why_not: str) -> None:
         """Say what is exported; without localizations nothing can be."""
         self.source.setText(text)
+        self.source.setVisible(bool(text))
         self._ready = ready
         self.why_not.setText(why_not)
         self.why_not.setVisible(bool(why_not))

@@ -46,8 +46,8 @@ _LABELS = {
     "probability_threshold": "Least probability",
     "batch_frames": "Frames at once",
     "tile_px": "Largest tile",
-    "follow_s": "Wait for a growing movie",
-    "allow_mismatch": "Fit although things differ",
+    "follow_s": "Wait for new frames",
+    "allow_mismatch": "Fit all the same",
     "precision": "Arithmetic",
 }
 _COLUMNS = ("Movie", "Frames", "State")
@@ -222,7 +222,8 @@ class LocalizePage(Page):
         self.queue.verticalHeader().hide()
         self.queue.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.queue.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.queue.setMinimumHeight(110)
+        self.queue.setMinimumHeight(96)
+        self.queue.setMaximumHeight(170)
         model = QGroupBox("Model")
         row = QHBoxLayout()
         row.addWidget(self.models, 1)

@@ -103,7 +103,7 @@ class Picasso:
         found = {o: n for o, (n,) in _NAMES.items() if n in fields and n not in made_up}
         columns: dict[str, NDArray[Any]] = {ours: fields[n] for ours, n in found.items()}
         guesses: list[Guess] = []
-        if not np.array_equal(columns["frame"], np.floor(columns["frame"])):
+        if not np.array_equal(columns["frame"], np.floor(columns["frame"]), equal_nan=True):
             columns["frame"] = np.floor(columns["frame"])
             why = "the table holds averages over several frames"
             guesses.append(Guess("frame", "rounded down", why))

@@ -180,14 +180,7 @@ def _tree(path: Path, table: Localizations, context: ExportContext) -> dict[str,
     loc["channel"] = np.zeros(len(table), np.float32)
     _, is_known = uncertainty_or_guess(table.columns())
     about = _provenance(context, geometry, [] if is_known else ["locprecnm"])
-    fit = {
-        "MLE_GPU_Yiming": {
-            "cal_3Dfile": context.calibration_path,
-            "userefractive_index_mismatch": 0.0,
-            "refractive_index_mismatch": 1.0,
-        },
-        "decode_desktop": {"provenance": about},
-    }
+    fit = _fit_parameters(context, about)
     empty = np.zeros((0, 0))
     file = {
         "info": _info(context, geometry),
@@ -212,6 +205,20 @@ def _tree(path: Path, table: Localizations, context: ExportContext) -> dict[str,
         "fileformat": {"name": "sml"},
         "parameters": empty,
         EXTRA_VARIABLE: about,
+    }
+
+
+def _fit_parameters(context: ExportContext, about: str) -> dict[str, Any]:
+    """Return the settings under the name of SMAP's own fitter, where its plug-ins look for them."""
+    metadata = context.metadata
+    factor = 1.0 if metadata is None else float(metadata.refractive_index_factor)
+    return {
+        "MLE_GPU_Yiming": {
+            "cal_3Dfile": context.calibration_path,
+            "userefractive_index_mismatch": float(factor != 1.0),
+            "refractive_index_mismatch": factor,
+        },
+        "decode_desktop": {"provenance": about},
     }
 
 

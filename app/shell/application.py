@@ -51,6 +51,7 @@ def run(project: Path | None = None, *, example: bool = False) -> int:
     context = make_context(SettingsStore(config / "settings.json"), data)
     guard = CrashGuard(context.session.emergency_save)
     guard.install()
+    install_qt_handler(context.session.emergency_save)
     theme = Theme(application)
     theme.apply(context.settings.value.theme)
     desktop = Desktop(context, theme, log, data)

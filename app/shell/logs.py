@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import logging.handlers
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QtMsgType, Signal, qInstallMessageHandler
@@ -83,9 +84,24 @@ _LEVELS = {
 }
 
 
-def install_qt_handler() -> None:
-    """Send Qt's own messages to Python's logging."""
+# Qt ends the process right after these: it leaves no time for anything else.
+_DISPLAY_LOST = ("The X11 connection broke", "The Wayland connection")
+
+
+def install_qt_handler(last_chance: Callable[[], object] = lambda: None) -> None:
+    """Send Qt's own messages to Python's logging.
+
+    Parameters
+    ----------
+    last_chance : callable
+        Called, perhaps in a thread of Qt's, when the display is lost or Qt gives up: what is not
+        on disk after it is lost.
+    """
     log = logging.getLogger("qt")
-    qInstallMessageHandler(
-        lambda kind, _context, message: log.log(_LEVELS.get(kind, logging.INFO), "%s", message)
-    )
+
+    def take(kind: QtMsgType, _context: object, message: str) -> None:
+        if kind is QtMsgType.QtFatalMsg or message.startswith(_DISPLAY_LOST):
+            last_chance()
+        log.log(_LEVELS.get(kind, logging.INFO), "%s", message)
+
+    qInstallMessageHandler(take)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, qInstallMessageHandler, qWarning
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QFileDialog, QLabel, QPlainTextEdit, QPushButton, QWidget
 from pytestqt.qtbot import QtBot
@@ -27,7 +27,7 @@ from app.settings import SettingsStore
 from app.shell.crash import CrashGuard, SessionMark
 from app.shell.desktop import Desktop
 from app.shell.diagnostics import Diagnostics, diagnostics_text, hide_user
-from app.shell.logs import LogBuffer, write_to_file
+from app.shell.logs import LogBuffer, install_qt_handler, write_to_file
 from app.shell.questions import Choice, Questions
 from tests.gui.engines import scripted_command
 from tests.gui.shell_parts import make_desktop
@@ -436,3 +436,18 @@ def test_diagnostics_are_saved_as_zip(
     with zipfile.ZipFile(target) as archive:
         assert b"## Versions" in archive.read("diagnostics.txt")
     desktop.window.may_close = lambda: True
+
+
+@pytest.mark.expects_warnings
+def test_the_project_is_saved_when_the_display_is_lost() -> None:
+    """Regression: Qt ends the process at once then; what was changed last was lost."""
+    saved: list[str] = []
+    before = qInstallMessageHandler(None)
+    try:
+        install_qt_handler(lambda: saved.append("saved"))
+        qWarning("something else")
+        assert not saved
+        qWarning("The X11 connection broke (error 1). Did the X11 server die?")
+    finally:
+        qInstallMessageHandler(before)
+    assert saved == ["saved"]

@@ -45,7 +45,8 @@ def write_smap_calibration(
         if layout == "smap":
             content["SXY"] = _sxy(calibration, psf)
         else:
-            content["cspline"] = _cspline(psf)
+            # Its examples pass coeff on as it is; only its window looks into a cell.
+            content["cspline"] = {**_cspline(psf), "coeff": psf.coefficients}
             content["EMon"] = np.array([[bool(calibration.em_mirrored)]])
         content["parameters"] = _parameters(calibration, psf, path)
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import tifffile
 import torch
 
+from decode_engine.cli.main import main
 from decode_engine.contract.configs import FitMleConfig
 from decode_engine.contract.jobs import FitMleSpec
 from decode_engine.contract.messages import EventBody, LogEvent, ProgressEvent
@@ -23,7 +25,7 @@ from decode_engine.errors import (
     MismatchError,
     OutputError,
 )
-from decode_engine.io.calibrations import write_calibration
+from decode_engine.io.calibrations import read_calibration, write_calibration
 from decode_engine.io.cameras import write_camera
 from decode_engine.io.localizations import read_localization_metadata, read_localizations
 from decode_engine.jobs import fit_mle
@@ -186,3 +188,51 @@ def test_bad_input_is_one_clear_error_and_nothing_is_written(folder: Path, tmp_p
     with pytest.raises(ConfigError, match="12 px"):
         fit_mle.run(spec(folder, out, fit_px=12), JobContext())
     assert not list(tmp_path.glob("o.h5*"))
+
+
+def test_z_contains_the_refractive_index_factor_exactly_once(folder: Path, tmp_path: Path) -> None:
+    """Stage heights times 0.8, their bounds too; x, y and photons stay, and the result says so."""
+    plain = read_calibration(folder / "cal.h5")
+    scaled = dataclasses.replace(plain, refractive_index_factor=0.8)
+    write_calibration(scaled, tmp_path / "cal.h5", overwrite=False)
+    write_calibration(scaled, tmp_path / "cal_3dcal.mat", overwrite=False)  # stage z inside
+    fit_mle.run(spec(folder, tmp_path / "plain.h5"), JobContext())
+    before = read_localizations(tmp_path / "plain.h5")
+    assert before.sigma_z_nm is not None
+    for name in ("cal.h5", "cal_3dcal.mat"):
+        out = tmp_path / f"{name}.locs.h5"
+        asked = spec(folder, out).model_copy(update={"calibration": str(tmp_path / name)})
+        fit_mle.run(asked, JobContext())
+        after = read_localizations(out)
+        assert after.sigma_z_nm is not None
+        np.testing.assert_array_equal(after.frame, before.frame)
+        np.testing.assert_allclose(after.z_nm, 0.8 * before.z_nm, atol=0.3)
+        np.testing.assert_allclose(after.sigma_z_nm, 0.8 * before.sigma_z_nm, rtol=2e-3)
+        np.testing.assert_allclose(after.x_nm, before.x_nm, atol=0.1)
+        np.testing.assert_allclose(after.photons, before.photons, rtol=2e-3)
+        assert read_localization_metadata(out).refractive_index_factor == 0.8
+    assert read_localization_metadata(tmp_path / "plain.h5").refractive_index_factor == 1.0
+
+
+@pytest.mark.parametrize(("axes", "flag"), [("TCYX", "--movie-channel"), ("TZYX", "--z-slice")])
+def test_a_hyperstack_is_fitted_by_the_channel_or_slice_that_is_chosen(
+    folder: Path, tmp_path: Path, axes: str, flag: str
+) -> None:
+    """The command line on an ImageJ hyperstack gives what the movie by itself gives."""
+    frames = tifffile.imread(folder / "movie.tif")
+    other = np.full_like(frames, 130)
+    tifffile.imwrite(
+        tmp_path / "both.tif", np.stack([other, frames], axis=1), imagej=True,
+        metadata={"axes": axes},
+    )  # fmt: skip
+    fit_mle.run(spec(folder, tmp_path / "alone.h5"), JobContext())
+    words = ["fit-mle", str(tmp_path / "both.tif"), "--calibration", str(folder / "cal.h5"),
+             "--camera", str(folder / "camera.json"), "--device", "cpu"]  # fmt: skip
+    assert main([*words, "--out", str(tmp_path / "no.h5")]) == 2  # a choice is needed
+    assert main([*words, "--out", str(tmp_path / "chosen.h5"), flag, "1"]) == 0
+    alone, chosen = (read_localizations(tmp_path / f"{n}.h5") for n in ("alone", "chosen"))
+    assert len(alone) > FRAMES / 2
+    for name, values in alone.columns().items():
+        np.testing.assert_array_equal(chosen.columns()[name], values, err_msg=name)
+    config = read_localization_metadata(tmp_path / "chosen.h5").config
+    assert config[flag.removeprefix("--").replace("-", "_")] == 1

@@ -12,9 +12,9 @@ from decode_engine.contract.configs import FitMleConfig, LocalizeConfig
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.geometry import Roi
 from decode_engine.errors import CameraError, ConfigError
-from decode_engine.io.movies import open_movie
+from decode_engine.io.movies import MovieMetadata, open_movie
 from decode_engine.io.movies.writing import write_movie
-from decode_engine.jobs.movie_checks import check_movie, frame_range, region_of
+from decode_engine.jobs.movie_checks import check_movie, em_warnings, frame_range, region_of
 
 FRAMES, HEIGHT, WIDTH = 8, 20, 30
 
@@ -86,3 +86,23 @@ def test_pixel_sizes_that_differ_are_said_for_both_axes(movie: Path) -> None:
         (along_x,) = check_movie(source, camera(pixel_size_x_nm=160.0), asked)
     assert "130 nm along y" in along_y
     assert "100 nm along x" in along_x
+
+
+@pytest.mark.parametrize(
+    ("metadata", "values", "words"),
+    [
+        ({"em_register_on": True}, {}, "read out with EM register, the camera describes one with"),
+        ({"em_register_on": False}, {"kind": "emccd", "em_gain": 100.0}, "without EM register"),
+        ({"em_register_on": True, "em_gain": 300.0}, {"kind": "emccd", "em_gain": 100.0},
+         "EM gain was 300, the camera says 100"),
+        ({"em_register_on": True, "em_gain": 100.5}, {"kind": "emccd", "em_gain": 100.0}, ""),
+        ({"em_register_on": False, "em_gain": 300.0}, {}, ""),  # set, but not used
+        ({}, {"kind": "emccd", "em_gain": 100.0}, ""),
+    ],
+)  # fmt: skip
+def test_the_em_read_out_of_movie_and_camera_is_compared(
+    metadata: dict[str, Any], values: dict[str, Any], words: str
+) -> None:
+    found = em_warnings(MovieMetadata(kind="TIFF", **metadata), camera(**values))
+    assert len(found) == bool(words)
+    assert words in " ".join(found)

@@ -77,8 +77,9 @@ def test_the_stand_alone_layout_has_what_its_examples_read(tmp_path: Path) -> No
     assert {"cspline", "parameters"} <= variables.keys()
     assert "SXY" not in variables
     struct = variables["cspline"][0, 0]
-    assert struct["coeff"].dtype == object  # a cell, as cal.cspline.coeff{1}
-    assert struct["coeff"][0, 0].shape == (6, 6, 5, 64)
+    # fit3Dcspline's examples: mleFit_LM(imstack, 5, 50, single(cal.cspline.coeff), 0)
+    np.testing.assert_array_equal(struct["coeff"], spline().coefficients)
+    assert struct["coeff"].dtype == np.float32
     assert (struct["dz"].item(), struct["z0"].item(), struct["x0"].item()) == (20.0, 3.0, 4.0)
     assert describe_calibration(tmp_path / "b.mat").variant == "fit3Dcspline calibration (cspline)"
 

@@ -10,7 +10,7 @@ from PySide6.QtGui import QGuiApplication
 from app.controllers.page_controller import AppContext, PageController
 from app.controllers.train_course import TrainCourse
 from app.models.command_line import command_line
-from app.models.job_files import write_camera_file
+from app.models.job_files import remove_empty, write_camera_file
 from app.models.job_state import JobState
 from app.models.problem import Problem
 from app.models.project import RunRecord
@@ -286,12 +286,14 @@ class TrainController(PageController):
             spec = train_spec(settings, camera=path, out=str(folder / "model.decode"))
             self.context.jobs.start_run(Step.TRAIN, "Training", run_id, spec)
 
-        self.context.background.run(
-            _PREPARE,
-            lambda _check: write_camera_file(camera, folder / "camera.json"),
-            begin,
-            self._not_started,
-        )
+        def prepare(_check: object) -> str:
+            try:
+                return write_camera_file(camera, folder / "camera.json")
+            except (EngineError, OSError):
+                remove_empty(folder)
+                raise
+
+        self.context.background.run(_PREPARE, prepare, begin, self._not_started)
 
     def _not_started(self, problem: Problem) -> None:
         self._preparing = False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from decode_engine.contract.configs import CameraConfig
 from decode_engine.io.cameras import camera_from_config, write_camera
 
-__all__ = ["movie_stem", "write_camera_file"]
+__all__ = ["movie_stem", "remove_empty", "write_camera_file"]
 
 _DOUBLE_SUFFIXES = (".ome.tif", ".ome.tiff", ".ome.btf")
 
@@ -25,6 +26,12 @@ def write_camera_file(config: CameraConfig, path: Path) -> str:
     camera = camera_from_config(config, path.parent)
     write_camera(camera, path, overwrite=True)
     return str(path)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove the folder of a run that could not start; files in it are left alone."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def movie_stem(path: str) -> str:

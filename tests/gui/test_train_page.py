@@ -29,6 +29,7 @@ from app.models.project import CalibrationChoice, RunRecord, TrainStart
 from app.models.steps import Step
 from decode_engine.contract.configs import CameraConfig, TrainingConfig
 from decode_engine.contract.jobs import TrainSpec
+from decode_engine.errors import OutputError
 from decode_engine.io.cameras import read_camera
 from decode_engine.io.resources import resource_path
 from tests.gui.engines import scripted_command
@@ -189,6 +190,24 @@ def test_pause_resume_and_stop_keep_the_best(
     _click(qtbot, controller, "job-finish")
     run = _wait_for_state(qtbot, controller, "completed")
     assert controller.context.session.settings.model == run.outputs["model"]
+    assert _button(controller, "train-start").isEnabled()
+
+
+def test_a_training_that_could_not_start_leaves_no_folder(
+    qtbot: QtBot, open_page: Callable[..., TrainController], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: the run's folder stayed, empty, when the camera could not be written."""
+
+    def full(_camera: CameraConfig, path: Path) -> str:
+        raise OutputError(f"{path} could not be written.", hint="Free some space.")
+
+    monkeypatch.setattr("app.controllers.train.write_camera_file", full)
+    controller = open_page()
+    _click(qtbot, controller, "train-start")
+    qtbot.waitUntil(
+        lambda: "could not be written" in _text(controller, "problem-message"), timeout=WAIT_MS
+    )
+    assert list((controller.context.session.folder / "runs").iterdir()) == []
     assert _button(controller, "train-start").isEnabled()
 
 

@@ -207,9 +207,13 @@ class ProjectSession(ProjectEditor):
             return Problem.from_error(error)
         if problem := self._busy():
             return problem
-        if self._untitled and self._move_to(target):
-            tell(None)
-            return None
+        if self._untitled:
+            moved, problem = self._move_to(target)
+            if moved:
+                tell(problem)
+                return None
+            if problem is not None:
+                return problem
         self._is_copying = True
 
         def finish(result: Problem | None) -> None:
@@ -317,8 +321,11 @@ class ProjectSession(ProjectEditor):
         elif self._untitled:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _move_to(self, target: Path) -> bool:
-        """Rename the untitled project's folder; False where that cannot be (another drive)."""
+    def _move_to(self, target: Path) -> tuple[bool, Problem | None]:
+        """Rename the untitled project's folder, and return whether that was done.
+
+        It cannot be done across drives; a problem is what also hinders copying.
+        """
         source = self._folder
         try:
             require_empty(target)
@@ -330,16 +337,19 @@ class ProjectSession(ProjectEditor):
                 self._lock = None
             source.rename(target)
         except (OSError, EngineError):
-            if self._lock is None:
-                self._relock(source)
-            return False
-        self._settle_in(target, leave=source)
-        return True
+            return False, self._relock(source) if self._lock is None else None
+        return True, self._settle_in(target, leave=source)
 
-    def _relock(self, folder: Path) -> None:
-        self._lock = ProjectLock(folder)
+    def _relock(self, folder: Path) -> Problem | None:
+        try:
+            self._lock = ProjectLock(folder)
+        except (EngineError, OSError) as error:  # another window was quicker
+            self._autosave.begin(None)
+            self.project_changed.emit()
+            return Problem.from_error(error)
         self._autosave.begin(ProjectFile(folder, self._lock))
         self._autosave.touch(self._project)
+        return None
 
     def _settle_in(self, target: Path, *, leave: Path) -> Problem | None:
         """Let the open project live in ``target``, which holds its files already."""

@@ -19,6 +19,7 @@ from pytestqt.qtbot import QtBot
 from app.controllers.session import ProjectSession
 from app.models.problem import Problem
 from app.models.project import MovieEntry
+from app.models.project_lock import ProjectLock
 from app.models.project_store import PROJECT_NAME
 from app.models.steps import Step, StepStatus
 from decode_engine.errors import OutputError
@@ -318,6 +319,28 @@ def test_untitled_project_moves_when_it_is_named(tmp_path: Path, make_session: M
     assert on_disk(tmp_path / "named")["runs"][0]["outputs"] == {
         "model": "./runs/train-001/model.decode"
     }
+
+
+def test_project_taken_while_it_was_moved_is_a_problem(
+    tmp_path: Path, make_session: MakeSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: an exception came out of `save_as` when another window took the lock."""
+    session = make_session(home=tmp_path / "home")
+    trained(session)
+    source, locks = session.folder, []
+
+    def other_drive(path: Path, _target: Path) -> Path:
+        locks.append(ProjectLock(source))  # another window is quicker
+        raise OSError(errno.EXDEV, "another drive", str(path))
+
+    monkeypatch.setattr(Path, "rename", other_drive)
+    problem = session.save_as(tmp_path / "named")
+    assert problem is not None
+    assert problem.code == "project_locked"
+    assert problem.hint
+    assert session.read_only
+    assert session.settings.model is not None, "nothing is lost in memory"
+    locks[0].release()
 
 
 def test_named_project_is_copied(qtbot: QtBot, tmp_path: Path, make_session: MakeSession) -> None:

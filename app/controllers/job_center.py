@@ -24,6 +24,7 @@ from decode_engine.contract.jobs import JobSpec
 from decode_engine.contract.messages import (
     EventBody,
     FailedEvent,
+    FinishedEvent,
     HelloEvent,
     ProgressEvent,
 )
@@ -89,6 +90,7 @@ class JobCenter(QObject):
         self._numbers = itertools.count(1)
         self._old_previews: deque[str] = deque()
         self._unshown: dict[str, None] = {}
+        self._foreign: set[str] = set()  # runs of a project that was left, until they end
         self._devices: tuple[str, ...] = ()
         self._version = ""
         self._closing = self._has_closed = False
@@ -98,14 +100,15 @@ class JobCenter(QObject):
         self._book = RunBook(session)
         self._previews = PreviewLane(self._setup, self)
         self._runs = RunLane(self._setup, self, at_once=runs_at_once)
-        self._connect()
+        self._connect(session)
 
-    def _connect(self) -> None:
+    def _connect(self, session: ProjectSession) -> None:
         for lane in (self._previews, self._runs):
             lane.reported.connect(self._on_event)
             lane.silence.connect(self._on_silence)
             lane.ended.connect(self._on_lane_ended)
         self._runs.started.connect(self._on_started)
+        session.project_opened.connect(self._on_project_opened)
         self._previews.hello.connect(self._on_hello)
         self._previews.trouble.connect(self._on_trouble)
 
@@ -229,10 +232,30 @@ class JobCenter(QObject):
 
     # What the lanes say
 
+    def _on_project_opened(self) -> None:
+        """Forget the runs of the project before: another one uses the same ids.
+
+        A run can still go on only where another window took its project over; it is stopped
+        and keeps what it did.
+        """
+        self._foreign |= {*self._runs.jobs, *self.running()}
+        for run_id in [job for job in self._states if self._book.knows(job)]:
+            del self._states[run_id]
+            self._unshown.pop(run_id, None)
+        self._book.forget()
+        for run_id in tuple(self._foreign):
+            self._later(lambda run_id=run_id: self._runs.cancel(run_id))  # type: ignore[misc]
+
     def _on_started(self, job_id: str) -> None:
+        if job_id in self._foreign:
+            return
         self._set(job_id, JobState(phase="running", stage="Starting the engine"))
 
     def _on_event(self, job_id: str, body: EventBody, t_s: float) -> None:
+        if job_id in self._foreign:
+            if isinstance(body, FailedEvent | FinishedEvent):
+                self._foreign.discard(job_id)
+            return
         before = self.state(job_id)
         state = reduce_event(before, body, t_s)
         self._states[job_id] = state
@@ -246,7 +269,8 @@ class JobCenter(QObject):
         self.job_event.emit(job_id, body)
 
     def _on_silence(self, job_id: str, failure: FailedEvent | None) -> None:
-        self._set(job_id, replace(self.state(job_id), silence=failure))
+        if job_id not in self._foreign:
+            self._set(job_id, replace(self.state(job_id), silence=failure))
 
     def _on_hello(self, hello: HelloEvent) -> None:
         self._devices = tuple(hello.devices)

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QFileDialog
 from app.controllers.live_reconstruction import LiveReconstruction
 from app.controllers.page_controller import AppContext, PageController
 from app.models.command_line import command_line
-from app.models.job_files import movie_stem, write_camera_file
+from app.models.job_files import movie_stem, remove_empty, write_camera_file
 from app.models.job_state import JobState
 from app.models.localize_queue import latest_results
 from app.models.model_words import ModelDescription, describe_model
@@ -89,6 +89,7 @@ class LocalizeController(PageController):
 
     def _connect(self) -> None:
         page, jobs = self.page, self.context.jobs
+        self.context.session.project_opened.connect(self._forget)
         self.context.session.project_changed.connect(self._refresh)
         jobs.devices_changed.connect(lambda _devices: self._refresh())
         jobs.job_changed.connect(self._on_job)
@@ -112,6 +113,15 @@ class LocalizeController(PageController):
 
     def _update(self, text: str, **changes: Any) -> None:
         self.context.session.update(text, **changes)
+
+    def _forget(self) -> None:
+        """Begin anew with another project."""
+        self._run = ""
+        self._live.end()
+        self.page.job.show_state(JobState())
+        self.page.show_running(running=False)
+        self.page.show_problem(None)
+        self.page.show_notice("")
 
     # --- What the page shows of the project -------------------------------------------------
 
@@ -346,6 +356,7 @@ class LocalizeController(PageController):
             return
         spec = self._spec(movie, folder)
         if isinstance(spec, Problem):
+            remove_empty(folder)
             self.page.show_problem(spec)
             return
         self.context.jobs.start_run(Step.LOCALIZE, title, run_id, spec)

@@ -29,6 +29,10 @@ class RunBook:
         """Whether this is a run that was begun or reopened here."""
         return run_id in self._known
 
+    def forget(self) -> None:
+        """Know no run any more: another project was opened."""
+        self._known.clear()
+
     def begin(self, step: Step, title: str, run_id: str, spec: JobSpec) -> None:
         """Write down that a run begins."""
         self._known.add(run_id)

@@ -50,6 +50,7 @@ class PreviewLane(QObject):
         super().__init__(parent)
         self._setup = setup
         self._client: EngineClient | None = None
+        self._client_setup = setup  # of the engine that is there; `use` is for the next one
         self._waiting: dict[str, tuple[str, JobSpec]] = {}  # by kind, in order of arrival
         self._running: tuple[str, str] | None = None  # kind, job
         self._failures = 0
@@ -70,15 +71,16 @@ class PreviewLane(QObject):
             return
         self._restart.stop()
         self._failure = None
-        client = self._setup.make_client()
+        setup = self._setup
+        client = setup.make_client()
         client.setParent(self)
         client.hello.connect(self._on_hello)
-        client.job_event.connect(self._on_event)
+        client.job_event.connect(lambda message: self._on_event(message, setup))
         client.lost.connect(self._on_lost)
         client.silent.connect(self._on_silent)
         client.spoke.connect(self._on_spoke)
         client.ended.connect(self._on_ended)
-        self._client = client
+        self._client, self._client_setup = client, setup
         client.start()
 
     def use(self, setup: EngineSetup) -> None:
@@ -144,7 +146,7 @@ class PreviewLane(QObject):
             kind = next(iter(self._waiting))
             job_id, spec = self._waiting.pop(kind)
             try:
-                remote = self._setup.path_map.spec_to_remote(spec)
+                remote = self._client_setup.path_map.spec_to_remote(spec)
             except EngineError as error:
                 self.reported.emit(job_id, explain(error), 0.0)
                 continue
@@ -156,8 +158,8 @@ class PreviewLane(QObject):
         self.hello.emit(hello)
         self._pump()
 
-    def _on_event(self, message: Event) -> None:
-        body: EventBody = self._setup.path_map.event_to_local(message.body)
+    def _on_event(self, message: Event, setup: EngineSetup) -> None:
+        body: EventBody = setup.path_map.event_to_local(message.body)
         if isinstance(body, FailedEvent | FinishedEvent):
             self._running = None
             if isinstance(body, FinishedEvent) and body.reason == "completed":

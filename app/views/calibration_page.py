@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 from app.models.calibration_words import Verdict
 from app.models.psf_volume import PsfVolume
 from app.models.steps import Step
-from app.views.calibration_ways import BeadsWay, FileWay, FlatWay
+from app.views.calibration_ways import WAY_WIDTH, BeadsWay, FileWay, FlatWay
 from app.views.naming import named
 from app.views.page import Page
 from app.views.psf_viewer import PsfViewer
@@ -60,10 +60,16 @@ class CalibrationPage(Page):
         self.body.addLayout(self._make_way_buttons())
         self.body.addSpacing(6)
         self._stack = QStackedWidget()
-        for part in (self.file_way, self.beads_way, self.flat_way):
-            column = SideColumn(part, width=310)
+        self._columns = (
+            SideColumn(self.file_way, width=WAY_WIDTH),
+            self.beads_way.column,  # scrolls by itself, above its buttons
+            SideColumn(self.flat_way, width=WAY_WIDTH),
+        )
+        for column, way in zip(
+            self._columns, (self._columns[0], self.beads_way, self._columns[2]), strict=True
+        ):
             column.width_changed.connect(lambda _width: self._fit_column())
-            self._stack.addWidget(column)
+            self._stack.addWidget(way)
         self.viewer = PsfViewer()
         self.verdicts = VerdictList("calibration-verdicts")
         row = QHBoxLayout()
@@ -90,7 +96,7 @@ class CalibrationPage(Page):
 
     def _fit_column(self) -> None:
         """Let the column be as wide as the way that is shown needs, not as the widest."""
-        self._stack.setFixedWidth(self._stack.currentWidget().minimumWidth())
+        self._stack.setFixedWidth(self._columns[self._stack.currentIndex()].minimumWidth())
 
     def show_empty(self, text: str = _EMPTY) -> None:
         """Show words in place of a PSF."""

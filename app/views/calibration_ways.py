@@ -26,10 +26,13 @@ from app.views.form import ConfigForm, FieldGroup
 from app.views.form_fields import FieldProblem
 from app.views.job_panel import JobPanel
 from app.views.naming import named
+from app.views.side_column import SideColumn
 from decode_engine.contract.configs import CalibrateConfig
 from decode_engine.io.calibrations import CalibrationEntry
 
-__all__ = ["BEAD_LABELS", "BeadsWay", "FileWay", "FlatWay"]
+__all__ = ["BEAD_LABELS", "WAY_WIDTH", "BeadsWay", "FileWay", "FlatWay"]
+
+WAY_WIDTH = 310
 
 _BEAD_GROUPS = (
     FieldGroup("Your bead stacks", ("dz_nm", "pixel_size_x_nm", "pixel_size_y_nm")),
@@ -177,14 +180,19 @@ class BeadsWay(QWidget):
             "TIFF a stack. Ten or more beads, well apart."
         )
         text.setWordWrap(True)
+        inner = QWidget()
+        column = QVBoxLayout(inner)
+        column.setContentsMargins(0, 0, 4, 0)
+        column.addWidget(text)
+        self._add_stack_list(column)
+        self.form = ConfigForm(CalibrateConfig, groups=_BEAD_GROUPS, labels=BEAD_LABELS)
+        column.addWidget(named(self.form, "calibration-beads-form"))
+        column.addStretch()
+        self.column = SideColumn(inner, width=WAY_WIDTH)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(text)
-        self._add_stack_list(layout)
-        self.form = ConfigForm(CalibrateConfig, groups=_BEAD_GROUPS, labels=BEAD_LABELS)
-        layout.addWidget(named(self.form, "calibration-beads-form"))
+        layout.addWidget(self.column, 1)
         self._add_actions(layout)
-        layout.addStretch()
         self._list.itemSelectionChanged.connect(self._allow_remove)
         self.set_stacks(())
 
@@ -212,18 +220,21 @@ class BeadsWay(QWidget):
 
     def _add_actions(self, layout: QVBoxLayout) -> None:
         self._make = named(QPushButton("Make the calibration"), "calibration-make")
-        self._make.setDefault(True)
+        self._make.setProperty("primary", True)
         self._make.clicked.connect(self.make_requested)
-        self._command = named(QPushButton("Copy as command line"), "calibration-command")
-        self._command.setFlat(True)
+        self._command = named(QPushButton("Copy command"), "calibration-command")
         self._command.setToolTip("The decode-engine command that makes the same calibration.")
         self._command.clicked.connect(self.command_requested)
         self._why = named(QLabel(), "calibration-make-reason")
         self._why.setWordWrap(True)
         self.job = JobPanel()
         self.job.hide()
-        for part in (self._make, self._why, self.job, self._command):
-            layout.addWidget(part)
+        layout.addWidget(self._why)
+        layout.addWidget(self.job)
+        row = QHBoxLayout()
+        row.addWidget(self._make, 1)
+        row.addWidget(self._command)
+        layout.addLayout(row)
 
     @property
     def stacks(self) -> tuple[str, ...]:

@@ -99,6 +99,25 @@ def start() -> Iterator[Callable[..., Engine]]:
         engine.close()
 
 
+@pytest.fixture(scope="module")
+def lasting() -> Iterator[Engine]:
+    engine = Engine(sys.executable, str(FAKE))
+    engine.read_until(HelloEvent)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture
+def engine(lasting: Engine) -> Engine:
+    """Return an idle engine that went through other tests: it must survive them all."""
+    for job_id in ("job", "running", "queued"):
+        lasting.send(CancelCommand(job_id=job_id))  # a test that failed may have left it
+    lasting.submit("settle", job_id="settle")
+    while (event := lasting.read()).job_id != "settle" or not isinstance(event.body, FinishedEvent):
+        pass
+    return lasting
+
+
 def test_hello_names_protocol_version_and_devices(start: Callable[..., Engine]) -> None:
     engine = start(sys.executable, "-m", "decode_engine", "serve")
     hello = engine.read().body
@@ -132,9 +151,7 @@ def test_sequence_numbers_have_no_gap_and_carry_the_job(start: Callable[..., Eng
     assert [e.job_id for e in events] == [None, "first", "first", "second", "second"]
 
 
-def test_cancel_ends_a_running_job_within_a_second(start: Callable[..., Engine]) -> None:
-    engine = start()
-    engine.read_until(HelloEvent)
+def test_cancel_ends_a_running_job_within_a_second(engine: Engine) -> None:
     engine.submit("wait")
     engine.read_until(AcceptedEvent)
     began = time.monotonic()
@@ -145,9 +162,7 @@ def test_cancel_ends_a_running_job_within_a_second(start: Callable[..., Engine])
     assert isinstance(engine.read_until(FinishedEvent).body, FinishedEvent)
 
 
-def test_cancel_reaches_a_job_that_still_waits_in_the_queue(start: Callable[..., Engine]) -> None:
-    engine = start()
-    engine.read_until(HelloEvent)
+def test_cancel_reaches_a_job_that_still_waits_in_the_queue(engine: Engine) -> None:
     engine.submit("wait", job_id="running")
     engine.submit("never", job_id="queued")
     engine.send(CancelCommand(job_id="queued"))
@@ -159,9 +174,7 @@ def test_cancel_reaches_a_job_that_still_waits_in_the_queue(start: Callable[...,
     ]
 
 
-def test_pause_holds_and_resume_lets_go(start: Callable[..., Engine]) -> None:
-    engine = start()
-    engine.read_until(HelloEvent)
+def test_pause_holds_and_resume_lets_go(engine: Engine) -> None:
     engine.submit("wait")
     engine.send(PauseCommand(job_id="job"))
     engine.send(ResumeCommand(job_id="job"))
@@ -173,10 +186,7 @@ def test_pause_holds_and_resume_lets_go(start: Callable[..., Engine]) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "code"), [("defect", "internal_error"), ("memory", "out_of_memory")]
 )
-def test_failures_are_told_and_survived(
-    start: Callable[..., Engine], behaviour: str, code: str
-) -> None:
-    engine = start()
+def test_failures_are_told_and_survived(engine: Engine, behaviour: str, code: str) -> None:
     engine.submit(behaviour)
     failed = engine.read_until(FailedEvent).body
     assert isinstance(failed, FailedEvent)
@@ -186,9 +196,8 @@ def test_failures_are_told_and_survived(
     assert isinstance(engine.read_until(FinishedEvent).body, FinishedEvent)
 
 
-def test_nan_survives_the_protocol(start: Callable[..., Engine]) -> None:
+def test_nan_survives_the_protocol(engine: Engine) -> None:
     """Regression: pydantic writes NaN as null by default and then refuses to read it."""
-    engine = start()
     engine.submit("nan")
     metric = engine.read_until(MetricEvent).body
     assert isinstance(metric, MetricEvent)
@@ -196,9 +205,7 @@ def test_nan_survives_the_protocol(start: Callable[..., Engine]) -> None:
     assert metric.values["best"] == math.inf
 
 
-def test_a_failure_with_a_huge_text_still_fits_a_line(start: Callable[..., Engine]) -> None:
-    engine = start()
-    engine.read_until(HelloEvent)
+def test_a_failure_with_a_huge_text_still_fits_a_line(engine: Engine) -> None:
     engine.submit("long")
     engine.read_until(AcceptedEvent)
     line = engine.stdout.readline()
@@ -217,11 +224,7 @@ def test_a_failure_with_a_huge_text_still_fits_a_line(start: Callable[..., Engin
         b"x" * (MAX_LINE_BYTES + 10) + b"\n",
     ],
 )
-def test_malformed_lines_are_answered_and_survived(
-    start: Callable[..., Engine], line: bytes
-) -> None:
-    engine = start()
-    engine.read_until(HelloEvent)
+def test_malformed_lines_are_answered_and_survived(engine: Engine, line: bytes) -> None:
     engine.stdin.write(line)
     engine.stdin.flush()
     answer = engine.read()
@@ -233,10 +236,8 @@ def test_malformed_lines_are_answered_and_survived(
     assert isinstance(engine.read().body, AcceptedEvent)
 
 
-def test_a_submission_that_is_too_long_fails_its_own_job(start: Callable[..., Engine]) -> None:
+def test_a_submission_that_is_too_long_fails_its_own_job(engine: Engine) -> None:
     """Regression: the refusal named no job, so whoever submitted it waited forever."""
-    engine = start()
-    engine.read_until(HelloEvent)
     spec = LocalizeSpec(movies=("/data/movie.tif",) * 8000, model="m.decode", out="out")
     command = SubmitCommand(job_id="long one", spec=spec)
     engine.stdin.write(command.model_dump_json().encode() + b"\n")
@@ -248,9 +249,8 @@ def test_a_submission_that_is_too_long_fails_its_own_job(start: Callable[..., En
 
 
 def test_a_bad_command_that_names_a_running_job_does_not_fail_it(
-    start: Callable[..., Engine],
+    engine: Engine,
 ) -> None:
-    engine = start()
     engine.submit("wait")
     engine.read_until(AcceptedEvent)
     engine.stdin.write(b'{"command": "dance", "job_id": "job"}\n')
@@ -278,9 +278,7 @@ def test_a_ping_is_answered_while_a_job_runs_and_tells_how_long_it_has_been_sile
     assert silences == sorted(silences)
 
 
-def test_a_pause_is_told_and_is_no_silence(start: Callable[..., Engine]) -> None:
-    engine = start()
-    engine.read_until(HelloEvent)
+def test_a_pause_is_told_and_is_no_silence(engine: Engine) -> None:
     engine.submit("wait")
     engine.send(PauseCommand(job_id="job"))
     engine.read_until(PausedEvent)
@@ -292,9 +290,7 @@ def test_a_pause_is_told_and_is_no_silence(start: Callable[..., Engine]) -> None
     assert engine.read().body == FinishedEvent(reason="cancelled")
 
 
-def test_only_a_training_can_finish_early(start: Callable[..., Engine]) -> None:
-    engine = start()
-    engine.read_until(HelloEvent)
+def test_only_a_training_can_finish_early(engine: Engine) -> None:
     engine.submit("wait")
     engine.read_until(AcceptedEvent)
     engine.send(FinishCommand(job_id="job"))
@@ -315,9 +311,8 @@ def test_shutdown_ends_the_engine_while_its_input_stays_open(
     assert engine.process.wait(timeout=15) == 0
 
 
-def test_a_name_in_use_does_not_fail_its_job(start: Callable[..., Engine]) -> None:
+def test_a_name_in_use_does_not_fail_its_job(engine: Engine) -> None:
     """Regression: the refusal carried the name of the running job and read as its failure."""
-    engine = start()
     engine.submit("wait")
     engine.read_until(AcceptedEvent)
     engine.submit("wait")

@@ -149,12 +149,21 @@ def _same(found: str | None, wanted: str) -> bool:
 
 
 def _matching_mode(modes: Sequence[CameraMode], metadata: MovieMetadata, text: str) -> CameraMode:
-    """Return the mode whose settings hold, else the one with the most words, else the first."""
+    """Return the mode whose settings hold, else the nearest, else the first.
+
+    Nearest among modes without settings is the one with the most words; where all have settings,
+    the one of which most hold.
+    """
     exact = [mode for mode in modes if mode.when and _all_hold(mode.when, metadata)]
     if exact:
         return max(exact, key=lambda mode: len(mode.when))
     loose = [mode for mode in modes if not mode.when] or list(modes)
-    return max(loose, key=lambda mode: sum(word.lower() in text for word in mode.match))
+
+    def nearness(mode: CameraMode) -> tuple[int, int]:
+        holding = sum(_same(read_setting(metadata, k), v) for k, v in mode.when.items())
+        return holding, sum(word.lower() in text for word in mode.match)
+
+    return max(loose, key=nearness)
 
 
 # ---------------------------------------------------------------- values

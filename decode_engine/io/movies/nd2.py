@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Nd2Source"]
 
+_FLAGS = {"C": " (--movie-channel)", "Z": " (--z-slice)", "P": ""}
 _WORDS = {"P": "positions", "Z": "z slices", "C": "channels"}
 _LINE = re.compile(r"\s*(?P<name>[A-Za-z][\w /#.+-]{1,60}?)\s*:\s*(?P<value>\S.*?)\s*")
 _CAMERA_NAMES = ("Camera Name", "Camera Type", "Camera")
@@ -77,7 +78,8 @@ class Nd2Source(BaseSource):
                 asked = "" if index is None else f"; {index} was asked"
                 raise MovieError(
                     f"{self._path.name} has {size} {_WORDS[axis]}{asked}.",
-                    hint=f"Choose one from 0 to {size - 1}, or save each as a movie of its own.",
+                    hint=f"Choose one from 0 to {size - 1}{_FLAGS[axis]}, or save each as a movie "
+                    "of its own.",
                 )
             chosen[axis] = index
         self._channel = chosen.pop("C", 0)

@@ -28,6 +28,7 @@ __all__ = ["INDEX_NAME", "NdTiffSource"]
 
 INDEX_NAME = "NDTiff.index"
 _TYPES = {0: "u1", 1: "u2", 3: "u2", 4: "u2", 5: "u2", 6: "u2"}  # 2 is RGB
+_FLAGS = {"channel": " (--movie-channel)", "z": " (--z-slice)"}
 _AXIS_WORDS = {"channel": "channels", "z": "z slices", "position": "positions"}
 
 
@@ -95,7 +96,7 @@ class NdTiffSource(BaseSource):
                 raise MovieError(
                     f"{self._path.name} has {len(found)} {_AXIS_WORDS.get(axis, axis)}: "
                     f"{', '.join(str(v) for v in found[:8])}.",
-                    hint="Choose one, or save each as a movie of its own.",
+                    hint=f"Choose one{_FLAGS.get(axis, '')}, or save each as a movie of its own.",
                 )
             entries = [e for e in entries if e[0].get(axis) == found[chosen]]
         return sorted(entries, key=lambda entry: int(entry[0].get(moving, 0)))

@@ -50,13 +50,15 @@ def select_planes(
     if axes.channels > 1 and channel is None:
         raise MovieError(
             f"{name} has {axes.channels} channels.",
-            hint="Choose one, or save each channel as its own movie (in Fiji: Split Channels).",
+            hint="Choose one (--movie-channel), or save each channel as its own movie (in Fiji: "
+            "Split Channels).",
         )
     moving = "T" if axes.times > 1 or axes.slices == 1 else "Z"
     if moving == "T" and axes.slices > 1 and z_slice is None:
         raise MovieError(
             f"{name} has {axes.slices} z slices at each of {axes.times} times.",
-            hint="Choose one slice, or save it as a movie of its own (in Fiji: Make Substack).",
+            hint="Choose one slice (--z-slice), or save it as a movie of its own (in Fiji: Make "
+            "Substack).",
         )
     sizes = {"C": axes.channels, "Z": axes.slices, "T": axes.times}
     strides, stride = {}, 1

@@ -33,6 +33,7 @@ from decode_engine.io.camera_import_smap import parse_expression, read_smap_came
 from decode_engine.io.cameras import camera_from_config
 from decode_engine.io.movies import MovieMetadata, open_movie
 from decode_engine.io.movies.micromanager import frame_facts
+from decode_engine.io.resources import resource_path
 
 BASE = CameraConfig(pixel_size_x_nm=99.0, read_noise_e=1.5)
 IXON = "| iXon Ultra | DU897_BV | 8172 |"
@@ -132,6 +133,55 @@ def test_a_file_written_by_a_user_is_read_and_a_damaged_one_told(tmp_path: Path)
     assert (presets[0].id, presets[0].own) == ("own", True)
     assert len(complaints) == 1
     assert "bad.json" in complaints[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "mode", "kind", "e_per_adu", "em_gain"),
+    [
+        ({}, "EM amplifier, 17 MHz, pre-amp 1", "emccd", 15.3, 250.0),
+        ({"ReadoutMode": "10.000 MHz", "Pre_Amp_Gain": "Gain 3"},
+         "EM amplifier, 10 MHz, pre-amp 3", "emccd", 5.1, 250.0),
+        ({"ReadoutMode": "1.000 MHz", "Output_Amplifier": "Conventional",
+          "Pre_Amp_Gain": "Gain 2"},
+         "Conventional amplifier (EM off), 1 MHz, pre-amp 2", "scmos", 3.0, 1.0),
+        ({"ReadoutMode": "5.000 MHz"}, "EM amplifier, 17 MHz, pre-amp 1", "emccd", 15.3, 250.0),
+    ],
+)  # fmt: skip
+def test_the_bundled_ixon_follows_amplifier_rate_and_gain(
+    changes: dict[str, str], mode: str, kind: str, e_per_adu: float, em_gain: float
+) -> None:
+    presets, _ = load_presets()
+    metadata = andor(**changes)
+    (found, taken), *_ = matching_presets(presets, metadata)
+    assert (found.id, taken.name) == ("andor-ixon-ultra-897", mode)
+    camera = camera_for_movie(presets, metadata, BASE)
+    assert camera is not None
+    assert (camera.kind, camera.e_per_adu, camera.em_gain) == (kind, e_per_adu, em_gain)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("pco.edge 4.2 bi - SN:11A49DB", "pco-edge-4-2-bi"),
+        ("pco.edge 4.2", "pco-edge-4-2"),
+        ("C15550-20UP", "hamamatsu-orca-quest"),
+        ("C15440-20UP", "hamamatsu-orca-fusion"),
+    ],
+)
+def test_the_longest_word_decides_between_sisters(name: str, expected: str) -> None:
+    presets, _ = load_presets()
+    assert matching_presets(presets, movie(name))[0][0].id == expected
+
+
+def test_the_example_of_the_documentation_is_one(tmp_path: Path) -> None:
+    text = resource_path("cameras", "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "own.json").write_text(example)
+    presets, complaints = load_presets(tmp_path)
+    assert complaints == []
+    camera = camera_for_movie(presets, andor(), BASE)
+    assert camera is not None
+    assert (camera.e_per_adu, camera.em_gain, camera.pixel_size_x_nm) == (14.61, 250.0, 131.5)
 
 
 # ---------------------------------------------------------------- SMAP

@@ -262,3 +262,28 @@ def test_mismatch_names_what_differs_with_both_values() -> None:
         assert words in error.value.message
     assert "offset" not in error.value.message
     assert "allow" in error.value.hint
+
+
+def test_mirroring_and_the_refractive_index_factor_are_compared() -> None:
+    """The same spline with other heights, or of mirrored beads, is another calibration."""
+    made = bundle()
+    mirrored = dataclasses.replace(made.calibration, em_mirrored=True)
+    with pytest.raises(MismatchError, match=r"given: .*, mirrored as EM frames are"):
+        require_match(made, calibration=mirrored)
+    deeper = dataclasses.replace(made.calibration, refractive_index_factor=0.8)
+    with pytest.raises(MismatchError, match=r"given: .*refractive-index factor 0\.8"):
+        require_match(made, calibration=deeper)
+    em = dataclasses.replace(made.camera, em_mirrored=True)
+    with pytest.raises(MismatchError, match="em_mirrored"):
+        require_match(made, camera=em)
+
+
+def test_a_bundle_keeps_the_factor_of_its_calibration(tmp_path: Path) -> None:
+    calibration = dataclasses.replace(
+        bundle().calibration, refractive_index_factor=0.75, em_mirrored=True
+    )
+    made = dataclasses.replace(bundle(), calibration=calibration)
+    write_model(made, tmp_path / "m.decode", overwrite=False)
+    found = read_model(tmp_path / "m.decode").calibration
+    assert found == calibration
+    assert found.z_range_nm == pytest.approx((-2 * 7.5, 3 * 7.5))

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
-from PySide6.QtGui import QDragEnterEvent, QDropEvent
+from PySide6.QtCore import QMimeData, QPoint, QPointF, QRect, QSize, Qt, QUrl
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QCheckBox, QComboBox, QLabel, QLineEdit, QWidget
 
@@ -122,8 +122,10 @@ def main() -> int:
     localization(person, report)
     correction_and_picture(person, report)
     export(person, report)
+    ended: list[bool] = []
+    person.context.jobs.all_closed.connect(lambda: ended.append(True))
     person.window.close()
-    person.wait(lambda: not person.context.jobs.running(), 30.0, "the engines to end")
+    person.wait(lambda: bool(ended), 60.0, "the engines to end")
     report["warnings"] = [line for line in person.log.lines() if "WARNING" in line]
     report["seconds"] = round(time.monotonic() - began, 1)
     person.context.session.close()
@@ -219,7 +221,7 @@ def correction_and_picture(person: Person, report: dict[str, Any]) -> None:
     person.show(Step.EXPLORE)
     person.wait(lambda: person.sees("explore-canvas"), 60.0, "the canvas")
     canvas = person.find(QWidget, "explore-canvas")
-    person.wait(lambda: _brightness(canvas) > 1.0, 60.0, "a picture")
+    person.wait(lambda: _colored(person.window, canvas) > 0.002, 60.0, "a picture")
     with Heartbeat() as heartbeat:
         for step in range(12):
             place = QPoint(200 + 10 * step, 200)
@@ -229,7 +231,8 @@ def correction_and_picture(person: Person, report: dict[str, Any]) -> None:
             QTest.mouseRelease(canvas, LEFT, pos=place + QPoint(30, 10))
     report["latency_exploring_ms"] = heartbeat.summary()
     person.picture("explore")
-    report["picture_brightness"] = round(_brightness(canvas), 2)
+    person.wait(lambda: _colored(person.window, canvas) > 0.0, 20.0, "the moved picture")
+    report["picture_colored"] = round(_colored(person.window, canvas), 4)
 
 
 def export(person: Person, report: dict[str, Any]) -> None:
@@ -252,10 +255,17 @@ def _editor(form: QWidget, field: str) -> QWidget:
     return found[0]
 
 
-def _brightness(widget: QWidget) -> float:
-    image = widget.grab().toImage().convertToFormat(widget.grab().toImage().Format.Format_RGB888)
-    values = np.frombuffer(image.constBits(), np.uint8)
-    return float(values.mean())
+def _colored(window: QWidget, canvas: QWidget) -> float:
+    """Return the share of coloured pixels in the upper part of the canvas, above its scales.
+
+    Of the whole window: a canvas grabbed by itself leaves out what OpenGL drew.
+    """
+    corner = canvas.mapTo(window, QPoint(0, 0))
+    place = QRect(corner, QSize(canvas.width(), canvas.height() * 3 // 4))
+    image = window.grab(place).toImage().convertToFormat(QImage.Format.Format_RGB888)
+    rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), -1)
+    rgb = rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3)
+    return float((np.ptp(rgb, axis=2) > 60).mean())
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ class ExploreController(PageController):
         page = self.page
         self.context.session.project_opened.connect(self._leave_project)
         self.context.session.project_changed.connect(self._refresh)
+        self.context.session.files_changed.connect(self._refresh)
         self._progress.connect(lambda f: page.show_loading(Path(self._loading).name, f))
         self.loop.drawn.connect(self._show_picture)
         self.loop.masked.connect(self._update_histograms)
@@ -114,7 +115,7 @@ class ExploreController(PageController):
         page.tiff_requested.connect(self._save_tiff)
         page.copy_requested.connect(self._copy)
         page.view_3d_shown.connect(self._show_3d)
-        page.problem_action.connect(lambda _text: self._retry())
+        page.problem_action.connect(lambda _text: self._refresh())
         page.look.changed.connect(self._change_look)
         page.look.auto_contrast_requested.connect(self._auto_contrast)
         page.look.overlays_changed.connect(self._update_overlays)
@@ -228,12 +229,9 @@ class ExploreController(PageController):
         self.context.background.cancel(_LOAD)
         self.page.show_empty(f"Opening {Path(self._loading).name} was cancelled.")
 
-    def _retry(self) -> None:
-        self._loading = ""
-        self._refresh()
-
     def _cannot_load(self, problem: Problem) -> None:
         self.page.show_empty(f"{Path(self._loading).name} could not be opened.")
+        self._loading = ""  # so that it is tried again when the page or the file comes back
         self.page.show_problem(dataclasses.replace(problem, action="Try again"))
 
     def _drop_table(self) -> None:
@@ -307,8 +305,10 @@ class ExploreController(PageController):
         canvas.set_image(picture.rgb, picture.placement)
         total = self._table.store.n
         self.page.set_count(f"{picture.n_kept:,} of {total:,} shown")
+        lacking = self._table.masks.lacking(self._filters)
+        words = f" Without {', '.join(lacking)}: that limit does not apply." if lacking else ""
         self.page.filters.set_count(
-            f"<b>{picture.n_kept:,}</b> of {total:,} localizations are shown.",
+            f"<b>{picture.n_kept:,}</b> of {total:,} localizations are shown.{words}",
             can_reset=bool(self._filters.ranges),
         )
 

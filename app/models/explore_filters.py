@@ -24,6 +24,7 @@ __all__ = [
     "MaskCache",
     "cuts_of",
     "histogram_of",
+    "lacking_labels",
     "present_fields",
     "with_cuts",
 ]
@@ -120,6 +121,11 @@ def cuts_of(config: FilterConfig, field: FilterField) -> tuple[float, float]:
     return max(lows, default=-math.inf), min(highs, default=math.inf)
 
 
+def lacking_labels(table: Localizations, config: FilterConfig) -> tuple[str, ...]:
+    """Return what is limited but is nothing that the table has: those limits do not apply."""
+    return MaskCache(table).lacking(config)
+
+
 def with_cuts(config: FilterConfig, field: FilterField, low: float, high: float) -> FilterConfig:
     """Return the filters with the cuts of one field set; ranges of other columns stay."""
     others = tuple(r for r in config.ranges if r.column not in field.columns)
@@ -139,12 +145,12 @@ def with_cuts(config: FilterConfig, field: FilterField, low: float, high: float)
 class MaskCache:
     """The mask of some filters, in which only the range that moved is computed again.
 
-    Ranges of columns that the table lacks do not apply.
+    Ranges of what the table lacks do not apply (`FilterSpec.lacking`).
     """
 
     def __init__(self, table: Localizations) -> None:
         self._table = table
-        self._columns = table.columns()
+        self._lacking: dict[str, bool] = {}
         self._masks: dict[tuple[str, float, float], BoolArray] = {}
 
     def mask(self, config: FilterConfig) -> BoolArray | None:
@@ -156,7 +162,7 @@ class MaskCache:
                 math.inf if r.high is None else r.high,
             )
             for r in config.ranges
-            if r.column in self._columns and not (r.low is None and r.high is None)
+            if not (r.low is None and r.high is None) and not self._lacks(r.column)
         ]
         # A dictionary of its own, as two threads may be here (a filter that moved on).
         masks = dict(self._masks)
@@ -173,6 +179,19 @@ class MaskCache:
         for key in wanted[1:]:
             kept &= masks[key]
         return kept
+
+    def lacking(self, config: FilterConfig) -> tuple[str, ...]:
+        """Return what is limited but is nothing that the table has, as the sliders call it."""
+        labels = {name: field.label for field in FILTER_FIELDS for name in field.columns}
+        limited = (r.column for r in config.ranges if not (r.low is None and r.high is None))
+        names = (labels.get(name, name) for name in limited if self._lacks(name))
+        return tuple(dict.fromkeys(names))
+
+    def _lacks(self, column: str) -> bool:
+        if column not in self._lacking:
+            spec = FilterSpec(ranges=(ColumnRange(column=column, low=0.0),))
+            self._lacking[column] = bool(spec.lacking(self._table))
+        return self._lacking[column]
 
 
 def histogram_of(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from app.models.explore_filters import FILTER_FIELDS, present_fields, with_cuts
+from app.models.explore_filters import lacking_labels, present_fields, with_cuts
 from decode_engine.contract.configs import FilterConfig
 from decode_engine.domain.localizations import Localizations
 from decode_engine.domain.table import BoolArray
@@ -38,8 +38,7 @@ def filter_summary(
 ) -> str:
     """Say how many localizations stay and how precise they are.
 
-    Limits of what the table lacks have no chart, so they are named: they leave everything out
-    (2D localizations and a limit of z) or make an export fail (there is no such column).
+    Limits of what the table lacks have no chart, so they are named: they do not apply.
     """
     total = len(table)
     n_kept = total if kept is None else int(np.count_nonzero(kept))
@@ -52,25 +51,15 @@ def filter_summary(
         words.append(
             f"Median lateral precision {before:.1f} nm, of those that stay {after:.1f} nm."
         )
-    lacking = _limits_of_nothing(table, filters) if total and filters is not None else []
+    lacking = lacking_labels(table, filters) if total and filters is not None else ()
     if lacking:
         words.append(
             f"A limit is set for {' and '.join(lacking)}, which these localizations do not have: "
-            "“Keep everything” takes all limits away."
+            "it does not apply."
         )
     elif total and share < 0.3:
         words.append("Most are left out: is that what you want?")
     return " ".join(words)
-
-
-def _limits_of_nothing(table: Localizations, filters: FilterConfig) -> list[str]:
-    limited = {r.column for r in filters.ranges if r.low is not None or r.high is not None}
-    present = {field.key for field in present_fields(table)}
-    return [
-        field.label
-        for field in FILTER_FIELDS
-        if field.key not in present and limited.intersection(field.columns)
-    ]
 
 
 def _sample(values: NDArray[np.generic]) -> NDArray[np.float64]:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from decode_engine.contract.configs import FilterConfig
+from decode_engine.domain.localizations import Localizations
 from decode_engine.domain.table import BoolArray, ColumnTable
 from decode_engine.errors import ConfigError, LocalizationsError
 
-__all__ = ["ColumnRange", "FilterSpec"]
+__all__ = ["ColumnRange", "FilterSpec", "lacking_words"]
+
+_KNOWN = frozenset(spec.name for spec in Localizations.specs())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +43,11 @@ class ColumnRange:
                 f"The range {self.low:g} to {self.high:g} of {self.column!r} is empty.",
                 hint="Give the lower limit first.",
             )
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit at all."""
+        return self.low > -math.inf or self.high < math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,24 +91,37 @@ class FilterSpec:
     def with_range(self, column: str, low: float = -math.inf, high: float = math.inf) -> Self:
         """Return the same filter with the range of one column set (or lifted, if infinite)."""
         others = tuple(r for r in self.ranges if r.column != column)
-        limited = not (low == -math.inf and high == math.inf)
-        added = (ColumnRange(column=column, low=low, high=high),) if limited else ()
+        limits = ColumnRange(column=column, low=low, high=high)
+        added = (limits,) if limits.is_limited else ()
         return replace(self, ranges=others + added)
 
+    def lacking(self, table: ColumnTable) -> tuple[str, ...]:
+        """Return the limited columns that the table lacks, or in which it has no value (2D: z).
+
+        Their ranges do not apply: they say nothing of any row. Who filters says so
+        (`lacking_words`).
+        """
+        columns = table.columns()
+        limited = (r.column for r in self.ranges if r.is_limited)
+        return tuple(n for n in limited if n not in columns or not _has_values(columns[n]))
+
     def mask(self, table: ColumnTable) -> BoolArray:
-        """Return which rows stay, (N,) bool.
+        """Return which rows stay, (N,) bool; ranges of what the table lacks do not apply.
 
         Raises
         ------
         LocalizationsError
-            If the table lacks a column that has a range.
+            If a range is of a column that no table has: a misspelled name.
         """
         kept = np.ones(len(table), np.bool_)
         columns = table.columns()
+        lacking = self.lacking(table)
         for limits in self.ranges:
             values = columns.get(limits.column)
-            if values is None:
+            if values is None and limits.column not in _KNOWN:
                 raise _missing(limits.column, list(columns))
+            if values is None or limits.column in lacking:
+                continue
             # Compared as NumPy scalars of double precision, so that a limit such as 0.1 is not
             # rounded to the column's single precision, in which 0.1 would exceed itself.
             if limits.low > -math.inf:
@@ -111,6 +134,23 @@ class FilterSpec:
         if self.excluded_flags and flags is not None:
             kept &= (flags & np.uint32(self.excluded_flags)) == 0
         return kept
+
+
+def lacking_words(columns: Sequence[str]) -> str:
+    """Say that limits did not apply, for what `FilterSpec.lacking` returned; empty for none."""
+    if not columns:
+        return ""
+    return (
+        f"The limits of {', '.join(columns)} were not applied: these localizations have no such "
+        "values."
+    )
+
+
+def _has_values(values: NDArray[np.generic]) -> bool:
+    if not values.size or values.dtype.kind != "f":
+        return True
+    # Nearly always one of the first rows tells.
+    return bool(np.isfinite(values[:1000]).any() or np.isfinite(values).any())
 
 
 def _missing(column: str, present: list[str]) -> LocalizationsError:

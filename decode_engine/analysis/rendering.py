@@ -145,12 +145,15 @@ def draw_gaussians(
     LocalizationsError
         If the localizations carry no uncertainties.
     """
-    if localizations.sigma_x_nm is None or localizations.sigma_y_nm is None:
+    sigma_x, sigma_y = localizations.sigma_x_nm, localizations.sigma_y_nm
+    known = None
+    if sigma_x is not None and sigma_y is not None:
+        known = ~(np.isnan(sigma_x) | np.isnan(sigma_y))
+    if known is None or (known.size and not known.any()):
         raise LocalizationsError(
             "The localizations have no uncertainties to draw Gaussians with.",
             hint="Draw them as a histogram (mode histogram).",
         )
-    known = ~(np.isnan(localizations.sigma_x_nm) | np.isnan(localizations.sigma_y_nm))
     store = PointStore.build(localizations, check=check)
     if not known.all():
         store.set_mask(known)

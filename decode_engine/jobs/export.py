@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from decode_engine.analysis.filtering import FilterSpec
+from decode_engine.analysis.filtering import FilterSpec, lacking_words
 from decode_engine.contract.configs import CameraConfig
 from decode_engine.contract.jobs import ExportSpec
 from decode_engine.domain.localizations import Localizations
@@ -63,7 +63,10 @@ def _filtered(table: Localizations, spec: ExportSpec, context: JobContext) -> Lo
     if not spec.filters.ranges:
         return table
     context.stage("Filtering")
-    kept = table.take(FilterSpec.from_config(spec.filters).mask(table))
+    filters = FilterSpec.from_config(spec.filters)
+    if words := lacking_words(filters.lacking(table)):
+        context.log(words, "warning")
+    kept = table.take(filters.mask(table))
     if not len(kept):
         context.log("No localization passes the filters; the table is empty.", "warning")
     return kept

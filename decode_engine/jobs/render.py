@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from decode_engine.analysis.coloring import ColoredImage, colorize
-from decode_engine.analysis.filtering import FilterSpec
+from decode_engine.analysis.filtering import FilterSpec, lacking_words
 from decode_engine.analysis.rendering import DensityImage, ImageGrid, render
 from decode_engine.contract.configs import RenderConfig
 from decode_engine.contract.jobs import RenderSpec
@@ -45,6 +45,8 @@ def run(spec: RenderSpec, context: JobContext) -> dict[str, Any]:
     context.check()
     context.stage("Drawing")
     filters = FilterSpec.from_config(spec.filters)
+    if words := lacking_words(filters.lacking(localizations)):
+        context.log(words, "warning")
     image = render(localizations, spec.config, context.check, filters=filters)
     if image.n_drawn == 0:
         context.log("No localization passes the filter; the image is empty.", "warning")

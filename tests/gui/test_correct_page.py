@@ -106,10 +106,10 @@ def test_suggestion_and_summary_in_numbers() -> None:
 
 
 def test_a_limit_that_has_no_chart_is_named() -> None:
-    """Regression: a limit of z, left from 3D data, hid all of a 2D table without a word."""
+    """Regression: a limit of z, left from 3D data, hid all of a 2D table."""
     flat = _table().replace(z_nm=np.full(N, np.nan, np.float32))
     limit = FilterConfig(ranges=(FilterRange(column="z_nm", low=-300.0),))
     words = filter_summary(flat, FilterSpec.from_config(limit).mask(flat), limit)
-    assert "0 of 1,000" in words
+    assert "1,000 of 1,000" in words
     assert "A limit is set for z, which these localizations do not have" in words
     assert "do not have" not in filter_summary(_table(), None, limit)

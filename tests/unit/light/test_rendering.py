@@ -130,8 +130,8 @@ def test_filters_choose_what_is_drawn() -> None:
     config = RenderConfig(mode="histogram", field_nm=(0, 0, 30, 10))
     filters = FilterSpec().with_range("z_nm", low=-50, high=50)
     np.testing.assert_array_equal(render(table, config, filters=filters).density, [[0, 1, 0]])
-    with pytest.raises(LocalizationsError, match="track_id"):
-        render(table, config, filters=FilterSpec().with_range("track_id", low=1))
+    with pytest.raises(LocalizationsError, match="track"):
+        render(table, config, filters=FilterSpec().with_range("track", low=1))
 
 
 def test_histogram_counts_like_numpy() -> None:

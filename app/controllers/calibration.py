@@ -70,12 +70,14 @@ class CalibrationController(PageController):
         self._conditions = (5000.0, 20.0)
         self._delay = QTimer(self, singleShot=True, interval=_WAIT_MS)
         self._delay.timeout.connect(self._draw_psf)
+        self._failed = False  # the chosen calibration could not be read
         self._connect()
         self._refresh()
 
     def activate(self) -> None:
-        """Show the chosen calibration."""
+        """Show the chosen calibration; one that could not be read may be there again."""
         self._active = True
+        self._try_again()
         self._refresh()
 
     def deactivate(self) -> None:
@@ -94,6 +96,7 @@ class CalibrationController(PageController):
     def _connect(self) -> None:
         page, context = self.page, self.context
         context.session.project_changed.connect(self._refresh)
+        context.session.files_changed.connect(self._try_again)
         context.jobs.job_changed.connect(self._on_job)
         page.file_way.open_requested.connect(self._ask_for_file)
         page.save_requested.connect(self._ask_where_to_save)
@@ -143,6 +146,11 @@ class CalibrationController(PageController):
             page.show_way("gaussian_2d" if flat else "file")
         self._read(choice)
 
+    def _try_again(self) -> None:
+        if self._failed and self._active:
+            self._failed, self._shown = False, None
+            self._refresh()
+
     def _read(self, choice: CalibrationChoice) -> None:
         project, scratch = self.context.session.project, self._scratch()
 
@@ -150,6 +158,7 @@ class CalibrationController(PageController):
             return open_calibration(choice, project, scratch, check)
 
         def failed(problem: Problem) -> None:
+            self._failed = True
             self.page.show_empty("This calibration cannot be used.")
             self.page.file_way.show_file("", (), None, None)
             self._show(problem, action=_ANOTHER)
@@ -160,7 +169,7 @@ class CalibrationController(PageController):
         return self.context.session.previews_folder / "calibration"
 
     def _on_opened(self, opened: OpenCalibration) -> None:
-        self._opened, self._psf = opened, None
+        self._opened, self._psf, self._failed = opened, None, False
         self.page.show_problem(None)
         is_file = self.context.session.settings.calibration.mode == "file"
         self.page.file_way.show_file(

@@ -63,6 +63,7 @@ class LocalizeController(PageController):
         self._selected = context.session.settings.current_movie
         self._preview_job = ""
         self._is_model_told = False  # the card speaks of the model
+        self._is_movie_told = False  # … of the movie
         self._asked: _Asked | None = None
         self._run = ""
         self._live = LiveReconstruction(context.background, self.page.live, self)
@@ -91,6 +92,7 @@ class LocalizeController(PageController):
         page, jobs = self.page, self.context.jobs
         self.context.session.project_opened.connect(self._forget)
         self.context.session.project_changed.connect(self._refresh)
+        self.context.session.files_changed.connect(self._try_movie_again)
         jobs.devices_changed.connect(lambda _devices: self._refresh())
         jobs.job_changed.connect(self._on_job)
         page.model_chosen.connect(self._choose_model)
@@ -252,11 +254,23 @@ class LocalizeController(PageController):
                 _OPEN,
                 lambda _check: MovieReader(Path(path)),
                 self._take_reader,
-                self.page.show_problem,
+                self._cannot_open,
                 unwanted=MovieReader.retire,
             )
 
+    def _cannot_open(self, problem: Problem) -> None:
+        self.page.show_problem(problem)
+        self._is_movie_told = True
+
+    def _try_movie_again(self) -> None:
+        if self._is_movie_told and self._on_screen:
+            self._opened = ""
+            self._open_movie()
+
     def _take_reader(self, reader: MovieReader) -> None:
+        if self._is_movie_told:
+            self._is_movie_told = False
+            self.page.show_problem(None)
         self._reader = reader
         self.page.preview.set_n_frames(reader.n_frames)
         self._read_frame()

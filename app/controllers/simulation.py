@@ -70,6 +70,7 @@ class SimulationController(PageController):
     def __init__(self, context: AppContext) -> None:
         super().__init__(context, SimulationPage())
         self._active = False
+        self._failed = False  # the own frames could not be read
         self._own: FrameSample | None = None
         self._own_key: object = None
         self._depth_of: CalibrationChoice | None = None
@@ -87,6 +88,7 @@ class SimulationController(PageController):
     def activate(self) -> None:
         """Compare again if something has changed meanwhile."""
         self._active = True
+        self._try_again()
         self._refresh()
 
     def deactivate(self) -> None:
@@ -98,6 +100,7 @@ class SimulationController(PageController):
     def _connect(self) -> None:
         page, context = self.page, self.context
         context.session.project_changed.connect(self._refresh)
+        context.session.files_changed.connect(self._try_again)
         context.jobs.job_changed.connect(self._on_job)
         page.form.changed.connect(self._change_config)
         page.pair.another_requested.connect(self._another)
@@ -128,6 +131,12 @@ class SimulationController(PageController):
             self._read_own(settings)
         elif self._own is not None and self._wanted() != self._simulated_key:
             self._delay.start()
+
+    def _try_again(self) -> None:
+        """Read the own frames once more if they could not be read before."""
+        if self._failed and self._active:
+            self._failed, self._own_key = False, None
+            self._refresh()
 
     def _forget_own(self) -> None:
         for key in (_OWN, _SHOW, _COMPARE):
@@ -174,7 +183,7 @@ class SimulationController(PageController):
 
     def _on_own(self, read: tuple[FrameSample, Histograms]) -> None:
         own, drawn = read
-        self._own = own
+        self._own, self._failed = own, False
         self.page.show_problem(None)
         self.page.pair.show_own(own.photons, own.frame_numbers, own.camera.pixel_size_x_nm)
         self.page.pair.show_simulated(None, None)
@@ -185,6 +194,7 @@ class SimulationController(PageController):
             self._suggest()
 
     def _on_own_failed(self, problem: Problem) -> None:
+        self._failed = True
         self._stop_suggesting()
         self.page.show_problem(problem)
         self.page.show_missing("Your frames cannot be compared.", None)

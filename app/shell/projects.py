@@ -30,6 +30,7 @@ class Projects(QObject):
         self._settings = window.context.settings
         self._recent: QMenu | None = None
         self._told_on: Page | None = None  # the page that says that saving failed
+        self._notice: Problem | None = None  # what was told while a project opened
         self._session.save_failed.connect(self._on_save_failed)
         self._session.saved.connect(self._on_saved)
         self._session.notice.connect(self._on_notice)
@@ -74,6 +75,7 @@ class Projects(QObject):
             else:
                 self._after(problem, None)
 
+        self._notice = None
         self._session.open_later(folder, mode, done)
 
     def _ask_about_lock(self, folder: Path, problem: Problem) -> None:
@@ -142,6 +144,9 @@ class Projects(QObject):
         self._window.show_problem(None)
         self.remember()
         self._window.show_step(self._session.project.page if step is None else step)
+        if self._notice is not None:  # on the page that is in front now
+            self._window.show_problem(self._notice)
+            self._notice = None
 
     def remember(self) -> None:
         """Put the open project on top of the recent ones."""
@@ -164,6 +169,7 @@ class Projects(QObject):
             self._told_on = None
 
     def _on_notice(self, problem: Problem) -> None:
+        self._notice = problem
         self._window.show_problem(problem)
 
     def _on_untitled_kept(self, folder: Path) -> None:

@@ -240,6 +240,24 @@ def test_a_project_of_a_newer_version_is_told_and_left_alone(
     assert (tmp_path / "newer" / "project.json").read_text() == newer
 
 
+def test_a_project_opened_from_its_backup_says_so_on_the_page_it_opens(
+    qtbot: QtBot, desktop: Desktop, tmp_path: Path
+) -> None:
+    """Regression: the card was on the Start page, and gone before anybody could read it."""
+    other, folder = ProjectSession(), tmp_path / "hurt"
+    assert other.new(folder) is None
+    other.set_page(Step.CAMERA)
+    assert other.save_now() is None
+    other.remember("twice", value=True)  # so that the backup has the page, too
+    assert other.save_now() is None
+    other.close()
+    other.deleteLater()
+    (folder / "project.json").write_text("{{{")
+    desktop.projects.open_folder(folder)
+    qtbot.waitUntil(lambda: desktop.window.current_step is Step.CAMERA)
+    assert "opened from its backup" in _card(desktop, Step.CAMERA)
+
+
 def test_two_windows_on_one_project_ask(qtbot: QtBot, desktop: Desktop, tmp_path: Path) -> None:
     other = ProjectSession()
     assert other.new(tmp_path / "shared") is None

@@ -62,7 +62,7 @@ class FramePreview(QWidget):
         self.color.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
-        self.color.setMinimumContentsLength(9)
+        self.color.setMinimumContentsLength(7)
         for text, column, _ in _COLORS:
             self.color.addItem(text, column)
         self.button = named(QPushButton("Find molecules in this frame"), "localize-preview")

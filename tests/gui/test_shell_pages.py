@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from PySide6.QtCore import QEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -17,6 +18,7 @@ from app.shell.logs import LogBuffer
 from app.shell.theme import Theme
 from decode_engine.io.resources import resource_path
 
+_HELP_PX = 172  # at its narrowest, with the lines beside it
 EXAMPLE = resource_path("example")
 
 
@@ -46,6 +48,20 @@ def test_all_pages_are_shown_in_both_themes(qtbot: QtBot, desktop: Desktop) -> N
             assert page.step is step
             assert not page.grab().isNull()
     qtbot.waitUntil(lambda: not desktop.context.background.busy, timeout=30_000)
+
+
+def test_every_page_fits_a_small_window_beside_the_help(desktop: Desktop) -> None:
+    desktop.window.show_help(True)
+    for step in Step:
+        desktop.window.show_step(step)
+        QApplication.sendPostedEvents(None, QEvent.Type.LayoutRequest.value)
+        page = desktop.window.controller(step).page
+        # The window asks for the widest page made so far, the steps beside it and the help.
+        room = 1100 - desktop.window.sidebar.width() - _HELP_PX
+        assert page.minimumSizeHint().width() <= room, step
+        assert page.minimumSizeHint().height() <= 600, step
+    assert desktop.window.minimumSizeHint().width() <= 1100
+    assert desktop.window.minimumSizeHint().height() <= 700
 
 
 def test_two_threads_never_import_at_once(

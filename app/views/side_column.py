@@ -31,7 +31,7 @@ class SideColumn(QScrollArea):
 
     def __init__(self, inner: QWidget, *, width: int, elastic: bool = False) -> None:
         super().__init__()
-        self._least, self._elastic = width, elastic
+        self._inner, self._least, self._elastic = inner, width, elastic
         self.setWidgetResizable(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)  # its fields take the keyboard
@@ -41,13 +41,13 @@ class SideColumn(QScrollArea):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """Follow what the widget needs."""
-        if watched is self.widget() and event.type() == QEvent.Type.LayoutRequest:
+        if watched is self._inner and event.type() == QEvent.Type.LayoutRequest:
             self._fit()
         return super().eventFilter(watched, event)
 
     def _fit(self) -> None:
         bar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
-        need = self.widget().minimumSizeHint().width() + bar + 2
+        need = self._inner.minimumSizeHint().width() + bar + 2
         width = min(max(self._least, need), _MOST_PX)
         if width == self.minimumWidth():
             return

@@ -23,9 +23,8 @@ from app.views.naming import named
 
 __all__ = ["MovieList", "MovieRow", "ask_for_files", "ask_for_folder"]
 
-_FILTER = (
-    "Movies (*.tif *.tiff *.btf *.tf8 *.raw *.dax *.npy *.nd2 *.stk);;All files (*)"  # any dialect inside
-)
+# The endings that are known; what is inside is told by the content.
+_FILTER = "Movies (*.tif *.tiff *.btf *.tf8 *.raw *.dax *.npy *.nd2 *.stk);;All files (*)"
 _MOST_ROWS = 5
 
 

@@ -174,6 +174,7 @@ class TrainProgress(QWidget):
             font.setBold(True)
             number.setFont(font)
             number.setAccessibleName(words)
+            number.setAccessibleDescription(tooltip)
             caption = QLabel(words)
             caption.setProperty("muted", True)
             for label in (number, caption):

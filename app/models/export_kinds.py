@@ -71,12 +71,14 @@ def _picture(inputs: ExportInputs, out: Path) -> RenderSpec:
 
 
 def _measurable_picture(inputs: ExportInputs, out: Path) -> RenderSpec:
-    # Values to measure in, not colours: one number a pixel.
+    # Values to measure in, not colours: one number a pixel, and of the same localizations as
+    # the tables, so the limits that only make a picture look better do not hold.
+    opened = {"color": "none", "sigma_max_nm": math.inf, "probability_min": 0.0}
     return _picture(
         ExportInputs(
             localizations=inputs.localizations,
             filters=inputs.filters,
-            render=inputs.render.model_copy(update={"color": "none"}),
+            render=inputs.render.model_copy(update=opened),
         ),
         out,
     )
@@ -105,7 +107,8 @@ EXPORT_KINDS = (
     ExportKind(
         name="tiff",
         title="Calibrated image (TIFF)",
-        words="Localizations per pixel with the pixel size inside; for Fiji/ImageJ.",
+        words="All that the tables hold, counted per pixel, with the pixel size inside; for "
+        "Fiji/ImageJ.",
         suffix=".tif",
         draws=True,
         spec=_measurable_picture,

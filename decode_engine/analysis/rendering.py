@@ -101,13 +101,16 @@ def selection(localizations: Localizations, config: RenderConfig) -> BoolArray:
     Limits on columns that a table lacks do not apply; positions must be finite, and so must z
     where it is the colour.
     """
+    probability_min = config.probability_min or -math.inf
     limits = {
         "sigma_x_nm": ColumnRange(column="sigma_x_nm", high=config.sigma_max_nm),
         "sigma_y_nm": ColumnRange(column="sigma_y_nm", high=config.sigma_max_nm),
-        "probability": ColumnRange(column="probability", low=config.probability_min),
+        "probability": ColumnRange(column="probability", low=probability_min),
     }
     present = localizations.columns()
-    spec = FilterSpec(ranges=tuple(r for name, r in limits.items() if name in present))
+    spec = FilterSpec(
+        ranges=tuple(r for name, r in limits.items() if name in present and r.is_limited)
+    )
     kept = spec.mask(localizations)
     kept &= np.isfinite(localizations.x_nm) & np.isfinite(localizations.y_nm)
     if config.color == "z":

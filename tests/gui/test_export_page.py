@@ -16,6 +16,7 @@ from pytestqt.qtbot import QtBot
 from app.controllers.export import ExportController
 from app.controllers.page_controller import AppContext
 from app.models.export_kinds import filter_words, free_path
+from app.models.steps import Step
 from app.views.export_page import ExportPage
 from decode_engine.contract.configs import FilterConfig, FilterRange
 from decode_engine.domain.localizations import Localizations
@@ -83,6 +84,29 @@ def test_all_kinds_are_written_filtered_and_never_replaced(
     assert density.sum() == pytest.approx(150, rel=0.1)  # a little reaches across the border
     _export(qtbot, page, {"csv"})
     assert (folder / "cell-2.csv").is_file()
+
+
+def test_the_image_to_measure_in_holds_what_the_table_holds(
+    qtbot: QtBot, page: ExportPage, app_context: AppContext, tmp_path: Path
+) -> None:
+    """Regression: the TIFF left out sigma above 100 nm and improbable ones without a word."""
+    table = _table()
+    sigma = np.where(np.arange(200) < 150, 10, 150).astype(np.float32)
+    probability = np.linspace(0, 1, 200, dtype=np.float32)
+    probability[180] = np.nan
+    vague = table.replace(sigma_x_nm=sigma, sigma_y_nm=sigma, probability=probability)
+    write_localizations_csv(tmp_path / "vague.csv", vague)
+    session = app_context.session
+    render = session.settings.render.model_copy(
+        update={"mode": "histogram", "probability_min": 0.5, "field_nm": (-9.0, -9.0, 1e3, 1e3)}
+    )
+    session.update("other table", localizations=str(tmp_path / "vague.csv"), render=render)
+    _export(qtbot, page, {"csv", "tiff", "png"})
+    folder = session.folder / "exports"
+    written = read_localizations_csv(folder / "vague.csv")
+    assert tifffile.imread(folder / "vague.tif").sum() == len(written) == 150
+    drawn = {run.title: run.summary.get("n_drawn") for run in session.runs_of(Step.EXPORT)}
+    assert drawn["Export vague.png"] == 50  # a picture to look at keeps its limits
 
 
 def test_files_that_wait_to_be_written_are_not_written_twice(

@@ -178,13 +178,15 @@ class RenderLoop(QObject):
         self._running = False
         self._closed = False
         self._wanted: tuple[OpenTable, Job] | None = None
-        self._masked: tuple[str, FilterConfig] | None = None
+        self._current: PointStore | None = None  # of the newest request; None once forgotten
+        self._masked: tuple[PointStore, FilterConfig] | None = None
         self._backdrop: tuple[object, ...] | None = None
 
     def request(self, table: OpenTable, job: Job) -> None:
         """Draw this as soon as possible."""
         with self._lock:
             self._wanted = (table, job)
+            self._current = table.store
             start = not self._running and not self._closed
             self._running = self._running or start
         if start:
@@ -194,6 +196,7 @@ class RenderLoop(QObject):
         """Draw nothing more of what was asked; a new table follows."""
         with self._lock:
             self._wanted = None
+            self._current = None
             self._masked = None
             self._backdrop = None
 
@@ -270,19 +273,23 @@ class RenderLoop(QObject):
         return rendered, used
 
     def _set_mask(self, table: OpenTable, filters: FilterConfig) -> None:
-        key = (table.path, filters)
-        if key == self._masked:
+        # By the store itself: a file that was read again has the same path, but no mask yet.
+        with self._lock:
+            masked = self._masked
+        if masked is not None and masked[0] is table.store and masked[1] == filters:
             return
         kept: BoolArray | None = table.masks.mask(filters)
         table.store.set_mask(kept)
-        self._masked = key
+        with self._lock:
+            if self._current is table.store:  # else it was forgotten meanwhile
+                self._masked = (table.store, filters)
         if not self._closed:
             self.masked.emit(kept)
 
     def _draw_backdrop(self, table: OpenTable, job: Job, gain: float) -> None:
         """Draw the whole field coarsely, for places that a movement uncovers."""
         key: tuple[object, ...] = (
-            table.path,
+            table.store,
             job.filters,
             job.style,
             gain,
@@ -308,7 +315,9 @@ class RenderLoop(QObject):
             backdrop=True,
             seconds=time.perf_counter() - start,
         )
-        self._backdrop = key
+        with self._lock:
+            if self._current is table.store:
+                self._backdrop = key
         if not self._closed:
             self.drawn.emit(picture)
 

@@ -67,7 +67,7 @@ class VerdictList(QWidget):
         self._grid.addWidget(mark, row, 0, top)
         self._grid.addWidget(title, row, 1, top)
         if self._stacked:
-            text.setContentsMargins(0, 0, 0, 6)
+            text.setContentsMargins(0, 0, 0, 2)
             self._grid.addWidget(text, row + 1, 1, top)
         else:
             self._grid.addWidget(text, row, 2, top)

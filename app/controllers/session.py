@@ -132,8 +132,10 @@ class ProjectSession(ProjectEditor):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = ProjectLock(folder)
-        except (EngineError, OSError) as error:
+        except EngineError as error:
             return Problem.from_error(error)
+        except OSError as error:
+            return Problem.from_error(explain_os_error(error, folder))
         self._leave()
         self._adopt(_Opened(LoadedProject(project=_fresh()), folder, lock))
         self._autosave.touch(self._project)

@@ -17,7 +17,6 @@ from decode_engine.io.cameras import read_camera_config
 from decode_engine.io.filetypes import describe_file_type, file_type
 from decode_engine.io.localizations import is_ours, is_partial_result
 from decode_engine.io.movies import open_movie
-from decode_engine.io.tables import read_header
 
 __all__ = ["CAN_BE_DROPPED", "Kind", "Recognized", "recognize"]
 
@@ -28,7 +27,7 @@ Kind = Literal[
 CAN_BE_DROPPED = (
     "You can drop: a movie (TIFF, .raw, .dax, Micro-Manager folder), bead stacks (TIFF), a "
     "calibration (_3dcal.mat, .h5), a camera (.json), a model (.decode), localizations (.h5, "
-    ".csv), or a project folder."
+    ".csv; also of ThunderSTORM, Picasso, SMAP and others), or a project folder."
 )
 _STEPS: dict[Kind, Step] = {
     "project": Step.START,
@@ -63,7 +62,11 @@ def recognize(path: Path) -> Recognized:
     """Look into a file or folder; never raises for what it finds there."""
     try:
         kind, words = _kind(path)
-    except (EngineError, OSError, ValueError, KeyError) as error:
+    except PermissionError:
+        kind, words = "unknown", f"You may not read {path}. Ask whoever owns it, or copy it."
+    except OSError as error:
+        kind, words = "unknown", f"{path} cannot be read: {error.strerror or error}."
+    except (EngineError, ValueError, KeyError) as error:
         kind, words = "unknown", str(error)
     return Recognized(path=_project_folder(path) if kind == "project" else path, kind=kind,
                       words=words)  # fmt: skip
@@ -93,6 +96,8 @@ def _kind(path: Path) -> tuple[Kind, str]:
         return looks[found](path)
     if found == "zip" and path.suffix.lower() == ".decode":
         return "model", ""
+    if _is_table(path):
+        return "localizations", ""
     return "unknown", f"{path.name} is {describe_file_type(path)}; this app cannot use it."
 
 
@@ -113,13 +118,20 @@ def _hdf5(path: Path) -> tuple[Kind, str]:
         )
     if is_calibration_file(path):
         return "calibration", ""
+    if _is_table(path):
+        return "localizations", ""
     return "unknown", f"{path.name} is an HDF5 file, but neither localizations nor a calibration."
 
 
 def _matlab(path: Path) -> tuple[Kind, str]:
     if is_calibration_file(path):
         return "calibration", ""
-    return "unknown", f"{path.name} is a MATLAB file, but no calibration of SMAP or fit3Dcspline."
+    if _is_table(path):
+        return "localizations", ""
+    return "unknown", (
+        f"{path.name} is a MATLAB file, but neither a calibration of SMAP or fit3Dcspline nor "
+        "localizations of SMAP."
+    )
 
 
 def _json(path: Path) -> tuple[Kind, str]:
@@ -129,13 +141,19 @@ def _json(path: Path) -> tuple[Kind, str]:
 
 
 def _text(path: Path) -> tuple[Kind, str]:
-    header, _ = read_header(path)
-    if "x_nm" in header:
+    if _is_table(path):
         return "localizations", ""
     return "unknown", (
-        f"{path.name} is a text file, but its first line does not name the columns frame, x_nm, "
-        "y_nm of a table of localizations."
+        f"{path.name} is a text file, but no table of localizations that is known: its first line "
+        "must name the columns frame, x_nm, y_nm, or those of ThunderSTORM, SMAP and others."
     )
+
+
+def _is_table(path: Path) -> bool:
+    """Tell whether any program's reader claims a file as its localizations."""
+    from decode_engine.io.dialects.registry import recognise  # all readers: a slow import
+
+    return recognise(path) is not None
 
 
 def _movie(path: Path) -> tuple[Kind, str]:

@@ -191,6 +191,21 @@ def test_a_file_that_was_cut_off_is_told_in_words(tmp_path: Path) -> None:
     assert "half.h5 is an HDF5 file, but damaged" in recognize(tmp_path / "half.h5").words
 
 
+def test_a_file_that_may_not_be_read_is_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: the card said "[Errno 13] Permission denied"."""
+
+    def refuse(path: Path) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "secret.tif").write_bytes(b"II*")
+    monkeypatch.setattr("app.models.recognition.file_type", refuse)
+    words = recognize(tmp_path / "secret.tif").words
+    assert words.startswith("You may not read")
+    assert "secret.tif" in words
+
+
 def _renamed(folder: Path) -> Path:
     return Path(shutil.copy(EXAMPLE / "calibration.h5", folder / "holiday.jpg"))
 

@@ -16,6 +16,10 @@ divided by its ``normf`` instead, so photons are detected photons of that channe
 channel is read in the orientation of the camera chip: from ``SXY(2)`` or ``coeffrawtar``, or by
 undoing ``mirror`` (1: columns, 2: rows).
 
+SMAP mirrors the columns of EM frames when it reads them, of bead stacks (``EMon``) as of movies.
+This program does not mirror movies; a spline with ``EMon`` is mirrored back on reading, so that it
+describes the frames as they are stored, and ``em_mirrored`` says that these are mirrored.
+
 Oldest files hold ``outforfit`` (also ``gauss_zfit``): 8 numbers [sigma0x Ax Ay Bx By g d sigma0y],
 ``sigma(z) = sigma0 sqrt(1 + u^2 + A u^3 + B u^4)``, ``u = (z - g) / d``, in y with ``-g``; z in
 micrometres, widths in camera pixels, so they need a pixel size to become nm. The z range is not
@@ -28,11 +32,14 @@ no place for (pixel size in nm, provenance, quality). MATLAB programs ignore it.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
 
-from decode_engine.domain.calibration import Calibration
+import numpy as np
+
+from decode_engine.domain.calibration import Calibration, PsfParameters, SplinePsf
 from decode_engine.errors import CalibrationError
 from decode_engine.io.atomic import sha256_file
 from decode_engine.io.calibration_report import (
@@ -41,14 +48,22 @@ from decode_engine.io.calibration_report import (
     CalibrationSource,
     PixelSize,
 )
-from decode_engine.io.matlab import MatlabList, MatlabTree, MatlabValue, read_mat, variable_names
-from decode_engine.io.smap_extra import EXTRA_VARIABLE, ExtraFacts, read_extra
+from decode_engine.io.matlab import (
+    LazyArray,
+    MatlabList,
+    MatlabTree,
+    MatlabValue,
+    read_mat,
+    variable_names,
+)
+from decode_engine.io.smap_extra import EXTRA_COEFFICIENTS, EXTRA_VARIABLE, ExtraFacts, read_extra
 from decode_engine.io.smap_members import (
     PARAMETERS,
     GaussianMember,
     SplineMember,
     Struct,
     gaussian_member,
+    mirror_columns,
     mirrored,
     numbers,
     pixel_size,
@@ -70,6 +85,11 @@ _SKIPPED = (
 )
 # Two-channel files repeat the coefficients up to 16 times.
 _RAW_COEFFICIENTS = ("*.coeffrawref", "*.coeffrawtar")
+
+_MIRRORED_BACK = (
+    "SMAP mirrored the EM frames of the beads; the PSF is mirrored back here and suits the movie "
+    "as it is stored"
+)
 
 Member = SplineMember | GaussianMember
 
@@ -110,7 +130,11 @@ def _refusal(path: Path, names: list[str]) -> CalibrationError:
 
 
 def _read(path: Path, variables: tuple[str, ...], skip: tuple[str, ...]) -> MatlabTree:
-    return read_mat(path, variables=(*variables, "EMon", *PARAMETERS, EXTRA_VARIABLE), skip=skip)
+    return read_mat(
+        path,
+        variables=(*variables, "EMon", *PARAMETERS, EXTRA_VARIABLE, EXTRA_COEFFICIENTS),
+        skip=skip,
+    )
 
 
 # ---------------------------------------------------------------- the variants
@@ -188,6 +212,9 @@ def _source(
     notes = list(dict.fromkeys(note for *_, member in placed for note in member.notes))
     if pixel is not None and extra is None:
         notes.append("the pixel size is what SMAP's settings say; compare it with your camera")
+    em_mirrored = extra.em_mirrored if extra else mirrored(placed[0][2], tree)
+    if em_mirrored and any(isinstance(member, SplineMember) for *_, member in placed):
+        notes.append(_MIRRORED_BACK)
     report = CalibrationReport(
         path=path,
         variant=variant,
@@ -197,12 +224,12 @@ def _source(
         ),
         pixel_size_x_nm=pixel.x_nm if pixel else None,
         pixel_size_y_nm=pixel.y_nm if pixel else None,
-        em_mirrored=extra.em_mirrored if extra else mirrored(placed[0][2], tree),
+        em_mirrored=em_mirrored,
         notes=tuple(notes),
     )
-    facts = settings_facts(tree)
+    facts, raw = settings_facts(tree), tree.get(EXTRA_COEFFICIENTS) if extra else None
     loaders: list[Callable[[PixelSize | None], Calibration]] = [
-        functools.partial(_load, report, entry, placed[index][3], (facts, extra))
+        functools.partial(_load, report, entry, placed[index][3], (facts, extra, raw))
         for index, entry in enumerate(report.entries)
     ]
     return CalibrationSource(report=report, loaders=tuple(loaders))
@@ -245,14 +272,14 @@ def _load(
     report: CalibrationReport,
     entry: CalibrationEntry,
     member: Member,
-    known: tuple[dict[str, str], ExtraFacts | None],
+    known: tuple[dict[str, str], ExtraFacts | None, MatlabValue | None],
     pixel: PixelSize | None,
 ) -> Calibration:
-    facts, extra = known
+    facts, extra, coefficients = known
     if report.pixel_size_x_nm is not None and report.pixel_size_y_nm is not None:
         pixel = PixelSize(x_nm=report.pixel_size_x_nm, y_nm=report.pixel_size_y_nm)
     calibration = Calibration(
-        psf=member.psf(pixel),
+        psf=_as_stored(member.psf(pixel), report, coefficients),
         pixel_size_x_nm=pixel.x_nm if pixel else None,
         pixel_size_y_nm=pixel.y_nm if pixel else None,
         em_mirrored=report.em_mirrored,
@@ -260,6 +287,18 @@ def _load(
         provenance={**facts, **member.facts, **_place(report.path, entry)},
     )
     return extra.complete(calibration) if extra else calibration
+
+
+def _as_stored(
+    psf: PsfParameters, report: CalibrationReport, raw: MatlabValue | None
+) -> PsfParameters:
+    """Return the PSF in the orientation of the frames as the camera's program stored them."""
+    if not report.em_mirrored or not isinstance(psf, SplinePsf):
+        return psf
+    mirrored_back = mirror_columns(psf)
+    if isinstance(raw, np.ndarray | LazyArray) and raw.shape == psf.coefficients.shape:
+        return dataclasses.replace(mirrored_back, coefficients=np.asarray(raw, np.float32))
+    return mirrored_back
 
 
 def _place(path: Path, entry: CalibrationEntry) -> dict[str, str]:

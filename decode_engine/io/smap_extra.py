@@ -11,9 +11,12 @@ from decode_engine.domain.calibration import Calibration, CalibrationQuality
 from decode_engine.io.calibration_report import PixelSize
 from decode_engine.io.matlab import MatlabValue
 
-__all__ = ["EXTRA_VARIABLE", "ExtraFacts", "extra_text", "read_extra"]
+__all__ = ["EXTRA_COEFFICIENTS", "EXTRA_VARIABLE", "ExtraFacts", "extra_text", "read_extra"]
 
 EXTRA_VARIABLE = "decode_desktop"
+# The spline in the orientation of the movie, where SMAP's is mirrored: mirrored twice it would
+# differ in the last bits, and a model would not know its calibration again.
+EXTRA_COEFFICIENTS = "decode_desktop_coeff"
 _VERSION = 1
 
 

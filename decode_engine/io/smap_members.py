@@ -5,6 +5,7 @@ The conventions are those described in `decode_engine.io.calibration_smap`.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath, PureWindowsPath
@@ -26,6 +27,7 @@ __all__ = [
     "base_name",
     "flip_spline",
     "gaussian_member",
+    "mirror_columns",
     "mirrored",
     "number",
     "numbers",
@@ -247,6 +249,15 @@ def flip_spline(coefficients: NDArray[np.float32], axis: int) -> NDArray[np.floa
     form = "kn,yxzabn->yxzabk" if axis == 0 else "kn,yxzanb->yxzakb"
     flipped = np.einsum(form, turn, split, dtype=np.float64)
     return np.ascontiguousarray(flipped.reshape(coefficients.shape), np.float32)
+
+
+def mirror_columns(psf: SplinePsf) -> SplinePsf:
+    """Mirror a PSF left-right, its centre too."""
+    return dataclasses.replace(
+        psf,
+        coefficients=flip_spline(psf.coefficients, 1),
+        center_x_px=psf.coefficients.shape[1] - psf.center_x_px,
+    )
 
 
 # ---------------------------------------------------------------- Gaussians

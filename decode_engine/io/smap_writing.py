@@ -2,9 +2,10 @@
 
 SMAP needs ``Xrange``, ``Yrange`` and ``EMon`` beside ``cspline``; DECODE reads
 ``SXY.cspline.{coeff, x0, z0, dz}`` only. The stand-alone layout has ``cspline`` and ``parameters``
-at the top level, which SMAP reads too. A Gaussian becomes ``outforfit``. Heights are those of the
-stage: SMAP multiplies by its "RI mismatch" when it fits. What SMAP's layout has no place for goes
-into `decode_engine.io.smap_extra`.
+at the top level, for fit3Dcspline's own fitter. A Gaussian becomes ``outforfit``. Heights are those
+of the stage: SMAP multiplies by its "RI mismatch" when it fits. SMAP mirrors EM frames when it
+reads them, those of beads too, so a PSF of mirrored frames is mirrored back for it. What SMAP's
+layout has no place for goes into `decode_engine.io.smap_extra`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 from decode_engine.domain.calibration import Calibration, GaussianPsf, SplinePsf
 from decode_engine.errors import CalibrationError
 from decode_engine.io.atomic import atomic_path
-from decode_engine.io.smap_extra import EXTRA_VARIABLE, extra_text
+from decode_engine.io.smap_extra import EXTRA_COEFFICIENTS, EXTRA_VARIABLE, extra_text
+from decode_engine.io.smap_members import mirror_columns
 
 __all__ = ["MatLayout", "spline_samples", "write_smap_calibration"]
 
@@ -42,6 +44,9 @@ def write_smap_calibration(
     psf = calibration.psf
     content: dict[str, Any] = {EXTRA_VARIABLE: extra_text(calibration)}
     if isinstance(psf, SplinePsf):
+        if calibration.em_mirrored:
+            content[EXTRA_COEFFICIENTS] = psf.coefficients
+            psf = mirror_columns(psf)
         if layout == "smap":
             content["SXY"] = _sxy(calibration, psf)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -103,13 +104,18 @@ def test_native_bytes_round_trip(calibration: Calibration) -> None:
 @settings(settings.get_profile("files"))
 @given(calibrations(splines()), st.sampled_from([".h5", ".mat"]))
 def test_spline_file_round_trip(calibration: Calibration, suffix: str) -> None:
+    assert isinstance(calibration.psf, SplinePsf)
+    if suffix == ".mat" and calibration.em_mirrored:
+        # Mirrored, a centre beside the middle would differ between x and y, which SMAP cannot say.
+        middle = calibration.psf.coefficients.shape[1] / 2
+        psf = dataclasses.replace(calibration.psf, center_x_px=middle, center_y_px=middle)
+        calibration = dataclasses.replace(calibration, psf=psf)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"cal{suffix}"
         write_calibration(calibration, path, overwrite=False)
         found = read_calibration(path)
     # x0 = center + 1 is stored, so the centre comes back to the last bit of x0 only.
     assert isinstance(found.psf, SplinePsf)
-    assert isinstance(calibration.psf, SplinePsf)
     assert found.psf.center_x_px == pytest.approx(calibration.psf.center_x_px, abs=1e-11)
     np.testing.assert_array_equal(found.psf.coefficients, calibration.psf.coefficients)
     assert found.psf.dz_nm == calibration.psf.dz_nm

@@ -14,6 +14,7 @@ import scipy.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.interpolate import CubicSpline
 
 from decode_engine.cli.main import main
 from decode_engine.contract.jobs import ConvertCalibrationSpec
@@ -25,6 +26,7 @@ from decode_engine.io.calibrations import (
     read_calibration,
     write_calibration,
 )
+from decode_engine.io.smap_members import mirror_columns
 from decode_engine.jobs import convert_calibration
 from decode_engine.jobs.context import JobContext
 
@@ -103,15 +105,14 @@ def test_from_uipsf(tmp_path: Path) -> None:
 
 @st.composite
 def calibrations(draw: st.DrawFn) -> Calibration:
-    side, slices = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    side, slices = draw(st.sampled_from([2, 4])), draw(st.integers(1, 3))
     elements = st.floats(-1e6, 1e6, width=32)
-    x0 = float(draw(st.integers(1, 9)))  # SMAP stores a whole sample, counted from 1
     pixel = draw(st.none() | st.tuples(st.floats(20, 900), st.floats(20, 900)))
     return Calibration(
         psf=SplinePsf(
             coefficients=draw(hnp.arrays(np.float32, (side, side, slices, 64), elements=elements)),
             dz_nm=draw(st.floats(0.5, 500)), z0_slice=draw(st.floats(-10, 300)),
-            center_x_px=x0 - 1, center_y_px=x0 - 1,
+            center_x_px=side / 2, center_y_px=side / 2,
         ),
         pixel_size_x_nm=pixel[0] if pixel else None,
         pixel_size_y_nm=pixel[1] if pixel else None,
@@ -141,6 +142,50 @@ def test_any_chain_of_formats_changes_nothing(
     assert found == calibration
     assert found.fingerprint() == calibration.fingerprint()
     assert described == pytest.approx(calibration.z_range_nm, rel=1e-12, abs=1e-9)
+
+
+# ---------------------------------------------------------------- EM mirroring
+
+
+def tensor_spline(samples: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return scipy's not-a-knot spline of (rows, columns, slices) samples in SMAP's layout."""
+    powers = [CubicSpline(np.arange(n), np.eye(n)).c[::-1] for n in samples.shape]
+    # powers: (exponent, voxel, sample) of each axis
+    terms = np.einsum("pja,qib,rkc,abc->jikrqp", *powers, samples, optimize=True)
+    return terms.reshape(*(n - 1 for n in samples.shape), 64).astype(np.float32)
+
+
+def test_smaps_em_calibration_is_turned_to_the_frames_as_stored(tmp_path: Path) -> None:
+    """SMAP flips bead frames (``im(:,end:-1:1)``) where EMon; the movie we read is not flipped."""
+    rng = np.random.default_rng(5)
+    stored = rng.normal(size=(7, 7, 6))  # as the camera stored the bead, (rows, columns, slices)
+    content = {
+        "coeff": tensor_spline(stored[:, ::-1]), "dz": 10.0, "z0": 3.0, "x0": 4.0,
+    }  # fmt: skip
+    limits = {"Xrange": [-np.inf, np.inf], "Yrange": [-np.inf, np.inf]}
+    scipy.io.savemat(
+        tmp_path / "em_3dcal.mat", {"SXY": {"cspline": content, "EMon": True, **limits}}
+    )
+    found = read_calibration(tmp_path / "em_3dcal.mat")
+    assert found.em_mirrored is True
+    assert isinstance(found.psf, SplinePsf)
+    np.testing.assert_allclose(found.psf.coefficients, tensor_spline(stored), atol=2e-4)
+    assert (found.psf.center_x_px, found.psf.center_y_px) == (3.0, 3.0)
+    assert any("mirrored back" in n for n in describe_calibration(tmp_path / "em_3dcal.mat").notes)
+    # And back: what SMAP gets is what SMAP wrote.
+    write_calibration(found, tmp_path / "again.mat", overwrite=False)
+    again = scipy.io.loadmat(tmp_path / "again.mat", squeeze_me=True)["SXY"]
+    np.testing.assert_allclose(again["cspline"][()]["coeff"][()], content["coeff"], atol=2e-4)
+    assert again["EMon"][()] == 1
+
+
+def test_mirroring_moves_an_uneven_centre_too() -> None:
+    psf = dataclasses.replace(spline(), center_x_px=2.5)
+    turned = mirror_columns(psf)
+    assert (turned.center_x_px, turned.center_y_px) == (3.5, 3.0)
+    back = mirror_columns(turned)
+    assert back.center_x_px == 2.5
+    np.testing.assert_allclose(back.coefficients, psf.coefficients, atol=1e-5)
 
 
 # ---------------------------------------------------------------- facts put right

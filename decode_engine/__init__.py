@@ -14,9 +14,12 @@ __version__ = "0.1.0"
 _API = frozenset(
     {
         "calibrate",
+        "convert_calibration",
         "evaluate",
         "export",
         "fit_mle",
+        "import_cameras",
+        "import_table",
         "inspect",
         "localize",
         "read_calibration",

@@ -42,9 +42,11 @@ from decode_engine.jobs.registry import run_job
 
 __all__ = [
     "calibrate",
+    "convert_calibration",
     "evaluate",
     "export",
     "fit_mle",
+    "import_cameras",
     "import_table",
     "inspect",
     "localize",
@@ -74,6 +76,42 @@ def calibrate(
     )
     _run(spec, on_event, cancel)
     return read_calibration(Path(out))
+
+
+def convert_calibration(file: PathLike, *, out: PathLike, **settings: Any) -> Calibration:
+    """Write a calibration in another program's format, or with facts put right.
+
+    Parameters
+    ----------
+    file : path
+        Ours, SMAP's or fit3Dcspline's ``.mat``, uiPSF's ``.h5``.
+    out : path
+        ``.h5`` (ours) or ``.mat``.
+    settings
+        Further fields of `decode_engine.contract.jobs.ConvertCalibrationSpec`, such as
+        ``layout``, ``pixel_size_x_nm``, ``em_mirrored``, ``refractive_index_factor``.
+    """
+    given = {"file": os.fspath(file), "out": os.fspath(out)}
+    _run(validate(jobs.ConvertCalibrationSpec, given | settings), None, None)
+    return read_calibration(Path(out))
+
+
+def import_cameras(file: PathLike, *, out: PathLike, **settings: Any) -> list[Path]:
+    """Read another program's cameras, or per-pixel maps; return the files written.
+
+    Parameters
+    ----------
+    file : path
+        SMAP's ``cameras.mat``, Picasso's ``config.yaml``, or maps (``.npy``, ``.tif``, ``.mat``).
+    out : path
+        Folder of cameras to add to; of maps the camera file to write (``.json``).
+    settings
+        Further fields of `decode_engine.contract.jobs.ImportCamerasSpec`, such as
+        ``pixel_size_x_nm``, ``gain_means``, ``transposed``.
+    """
+    given = {"file": os.fspath(file), "out": os.fspath(out)}
+    summary = _run(validate(jobs.ImportCamerasSpec, given | settings), None, None)
+    return [Path(path) for path in summary["outputs"]]
 
 
 def simulate(

@@ -104,7 +104,17 @@ def test_the_copied_command_is_the_same_job(spec: jobs.JobSpec) -> None:
 
 def test_a_choice_among_numbers_can_be_given() -> None:
     """Regression: ``--context-frames 1`` was refused with "should be 1 or 3"."""
-    words = "train --calibration c.h5 --camera c.json --out m.decode --context-frames 1".split()
+    words = [
+        "train",
+        "--calibration",
+        "c.h5",
+        "--camera",
+        "c.json",
+        "--out",
+        "m.decode",
+        "--context-frames",
+        "1",
+    ]
     namespace = build_parser().parse_args(words)
     spec = build_spec(namespace.verb, namespace)
     assert isinstance(spec, jobs.TrainSpec)

@@ -30,7 +30,7 @@ _SHELL_SIGNAL = 128  # a shell tells of a signal as 128 + its number
 # Windows: no memory, commitment limit, insufficient resources.
 _WINDOWS_MEMORY = frozenset({0xC0000017, 0xC000012D, 0xC000009A})
 _MEMORY_WORDS = ("MemoryError", "OutOfMemoryError", "bad_alloc", "out of memory", "oom-kill",
-                 "Cannot allocate memory")  # fmt: skip
+                 "Cannot allocate memory", "failed to map segment")  # fmt: skip
 _SSH_ENDED = 255
 _LAST_LINES = 20  # earlier ones may speak of a job that survived
 _RESUME = "Finished results are safe, and a training or localization can be resumed."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QObject, QStandardPaths
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QFileDialog, QMenu
+from shiboken6 import isValid
 
 from app.controllers.session import OpenMode
 from app.models.problem import Problem
@@ -126,15 +128,21 @@ class Projects(QObject):
         """Fill the menu of recent projects anew."""
         assert self._recent is not None
         self._recent.clear()
+        actions = {}
         for text in self._settings.value.recent_projects:
             folder = Path(text)
-            there = (folder / "project.json").is_file()
-            action = self._recent.addAction(folder.name if there else f"{folder.name} (missing)")
-            action.setEnabled(there)
-            action.setToolTip(text if there else f"{text} is not there (any more)")
-            action.triggered.connect(lambda _checked=False, f=folder: self.open_folder(f))
-        if self._recent.isEmpty():
+            actions[text] = self._recent.addAction(folder.name)
+            actions[text].setToolTip(text)
+            actions[text].triggered.connect(lambda _checked=False, f=folder: self.open_folder(f))
+        if not actions:
             self._recent.addAction("No project yet").setEnabled(False)
+        # In the background: one on a drive that hangs must not hold the window up.
+        self._window.context.background.run(
+            "recent-menu",
+            lambda check: _missing(tuple(actions), check),
+            lambda missing: _grey(actions, missing),
+            lambda _problem: None,
+        )
         return self._recent
 
     def _after(self, problem: Problem | None, step: Step | None) -> None:
@@ -180,6 +188,24 @@ class Projects(QObject):
         name = self._session.project.name
         extra = " (to look only)" if self._session.read_only else ""
         self._window.setWindowTitle(f"{name}{extra} - Decode Desktop")
+
+
+def _missing(folders: tuple[str, ...], check: Callable[[], None]) -> list[str]:
+    found = []
+    for text in folders:
+        check()
+        if not (Path(text) / "project.json").is_file():
+            found.append(text)
+    return found
+
+
+def _grey(actions: Mapping[str, QAction], missing: Sequence[str]) -> None:
+    for text in missing:
+        if not isValid(actions[text]):  # the menu was opened again meanwhile
+            continue
+        actions[text].setText(f"{Path(text).name} (missing)")
+        actions[text].setEnabled(False)
+        actions[text].setToolTip(f"{text} is not there (any more)")
 
 
 def documents_folder() -> Path:

@@ -234,6 +234,9 @@ def test_exit_codes_of_all_systems_are_understood(
 def test_no_memory_even_to_begin_is_told_as_such() -> None:
     failure = faults.gone_before_hello(("engine",), 1, ["Exception ignored in", "MemoryError", ""])
     assert failure.code == "out_of_memory"
+    # Regression: what the loader says of a library for which there is no room was no memory.
+    last = "ImportError: libtorch_cpu.so: failed to map segment from shared object"
+    assert faults.gone_before_hello(("engine",), 1, [last]).code == "out_of_memory"
 
 
 def test_a_lost_ssh_connection_is_not_a_crash() -> None:

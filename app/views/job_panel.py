@@ -126,7 +126,7 @@ class JobPanel(QWidget):
         else:
             self._bar.setRange(0, _BAR_STEPS)
             self._bar.setValue(round(_BAR_STEPS * (state.fraction or 0.0)))
-        self._bar.setVisible(state.phase not in ("idle", "failed"))
+        self._bar.setVisible(state.is_active)  # a full bar says no more than "Done"
         facts = self._fact_words(state)
         self._facts.setText(facts)
         self._facts.setVisible(bool(facts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,14 @@ from app.models.explore_filters import (
     FilterField,
     MaskCache,
     cuts_of,
-    histogram_of,
+    histograms_of,
     present_fields,
     with_cuts,
 )
 from app.models.filter_summary import filter_summary, suggested_filters
 from app.models.problem import Problem
+from app.models.steps import Step
+from app.models.table_cache import PIXEL_SIZE_MISSING
 from app.models.whole_picture import WholePicture, whole_picture
 from app.views.correct_page import CorrectPage
 from decode_engine.contract.configs import FilterConfig
@@ -29,6 +31,7 @@ from decode_engine.domain.localizations import Localizations
 __all__ = ["CorrectController"]
 
 _LOAD, _FILTER = "correct-load", "correct-filter"
+_CAMERA = "Go to the Camera page"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,7 @@ class CorrectController(PageController):
         self._shown: tuple[str, FilterConfig] | None = None
         self._active = False
         panel = self.page.filters
+        self.page.problem_action.connect(self._act)
         context.session.project_changed.connect(self._refresh)
         panel.cuts_changed.connect(self._change_cuts)
         panel.suggest_requested.connect(self._suggest)
@@ -91,6 +95,7 @@ class CorrectController(PageController):
             panel.set_fields(())
             panel.set_enabled(False)
             panel.set_words("")
+            self.page.show_notice("")
             panel.kept.clear("")
             panel.left_out.clear("")
             return
@@ -108,10 +113,10 @@ class CorrectController(PageController):
     def _load(self, path: str) -> None:
         self.context.background.cancel(_FILTER)  # of the table before
         self.page.filters.set_words("Reading the localizations …")
-        tables = self.context.tables
+        tables, camera = self.context.tables, self.context.session.settings.camera
 
         def work(check: Callable[[], None]) -> _Loaded:
-            table = tables.read(path, check)
+            table = tables.read(path, check, camera)
             return _Loaded(
                 path=path, table=table, fields=present_fields(table), masks=MaskCache(table)
             )
@@ -123,13 +128,20 @@ class CorrectController(PageController):
             return
         self._loaded = loaded
         self.page.show_problem(None)
+        self.page.show_notice(" ".join(self.context.tables.remarks(loaded.path)))
         self.page.filters.set_fields(loaded.fields)
         self.page.filters.set_enabled(len(loaded.table) > 0)
         self._refresh()
 
     def _cannot_load(self, problem: Problem) -> None:
         self.page.filters.set_words("")
+        if problem.code == PIXEL_SIZE_MISSING:
+            problem = replace(problem, action=_CAMERA)
         self.page.show_problem(problem)
+
+    def _act(self, action: str) -> None:
+        if action == _CAMERA:
+            self.go_to.emit(Step.CAMERA)
 
     # --- Filtering --------------------------------------------------------------------------
 
@@ -179,10 +191,7 @@ class CorrectController(PageController):
 def _filtered(loaded: _Loaded, filters: FilterConfig, check: Callable[[], None]) -> _Filtered:
     table, kept = loaded.table, loaded.masks.mask(filters)
     check()
-    histograms = {}
-    for field in loaded.fields:
-        histograms[field.key] = histogram_of(table, field, kept)
-        check()
+    histograms = histograms_of(table, loaded.fields, kept, check)
     everything = np.ones(len(table), np.bool_) if kept is None else kept
     return _Filtered(
         words=filter_summary(table, kept, filters),

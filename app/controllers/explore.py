@@ -19,7 +19,7 @@ from app.models.explore_filters import (
     ColumnHistogram,
     FilterField,
     cuts_of,
-    histogram_of,
+    histograms_of,
     with_cuts,
 )
 from app.models.explore_look import (
@@ -44,9 +44,10 @@ from app.models.explore_view import (
     PointNm,
     ViewTransform,
     format_length,
-    format_number,
 )
 from app.models.problem import Problem
+from app.models.steps import Step
+from app.models.table_cache import PIXEL_SIZE_MISSING
 from app.views.explore_page import ExplorePage
 from decode_engine.analysis.point_store import Style
 from decode_engine.contract.configs import FilterConfig
@@ -56,9 +57,9 @@ __all__ = ["ExploreController"]
 
 _LOAD, _HISTOGRAMS = "explore-load", "explore-histograms"
 _WARM, _STAMP = "explore-warm", "explore-stamp"
+_RETRY, _CAMERA = "Try again", "Go to the Camera page"
 _COMMIT_MS = 250  # after the last movement of a cut line or slider
 _REMEMBER_MS = 1000
-_HOVER_NM = 50.0  # half of the square whose molecules are counted under the mouse
 
 
 class ExploreController(PageController):
@@ -115,7 +116,7 @@ class ExploreController(PageController):
         page.tiff_requested.connect(self._save_tiff)
         page.copy_requested.connect(self._copy)
         page.view_3d_shown.connect(self._show_3d)
-        page.problem_action.connect(lambda _text: self._refresh())
+        page.problem_action.connect(self._act)
         page.look.changed.connect(self._change_look)
         page.look.auto_contrast_requested.connect(self._auto_contrast)
         page.look.overlays_changed.connect(self._update_overlays)
@@ -216,7 +217,10 @@ class ExploreController(PageController):
         self._loading = path
         self.page.show_problem(None)
         self.page.show_loading(Path(path).name, None)
-        work = load_table(path, self.context.tables.read, self._progress.emit)
+        camera, tables = self.context.session.settings.camera, self.context.tables
+        work = load_table(
+            path, lambda name, check: tables.read(name, check, camera), self._progress.emit
+        )
         self.context.background.run(_LOAD, work, self._take, self._cannot_load)
 
     def _on_stamp(self, changed: bool) -> None:
@@ -227,17 +231,29 @@ class ExploreController(PageController):
 
     def _cancel_loading(self) -> None:
         self.context.background.cancel(_LOAD)
-        self.page.show_empty(f"Opening {Path(self._loading).name} was cancelled.")
+        words = f"Opening {Path(self._loading).name} was cancelled."
+        self.page.show_empty(words)
+        # It stays on the page, also for who comes back to it later.
+        self.page.show_problem(Problem(message=words, code="cancelled", action=_RETRY))
 
     def _cannot_load(self, problem: Problem) -> None:
         self.page.show_empty(f"{Path(self._loading).name} could not be opened.")
         self._loading = ""  # so that it is tried again when the page or the file comes back
-        self.page.show_problem(dataclasses.replace(problem, action="Try again"))
+        action = _CAMERA if problem.code == PIXEL_SIZE_MISSING else _RETRY
+        self.page.show_problem(dataclasses.replace(problem, action=action))
+
+    def _act(self, action: str) -> None:
+        if action == _CAMERA:
+            self.go_to.emit(Step.CAMERA)
+        else:
+            self._loading = ""  # also of what was cancelled
+            self._refresh()
 
     def _drop_table(self) -> None:
         self.context.background.cancel(_LOAD)
         self.loop.forget()
         self._table, self._picture, self._gain, self._loading = None, None, None, ""
+        self.page.show_remarks("")
         self.page.canvas.set_image(None)
         self.page.canvas.set_backdrop(None)
         self.measurements.set_table(None)
@@ -257,6 +273,7 @@ class ExploreController(PageController):
         self._filters = self.context.session.settings.filters
         self._show_cuts()
         self.page.show_ready(Path(opened.path))
+        self.page.show_remarks(" ".join(self.context.tables.remarks(opened.path)))
         field = Bounds(*opened.store.bounds_nm)
         self._overlays = Overlays()
         self.page.canvas.set_field(field)
@@ -388,15 +405,11 @@ class ExploreController(PageController):
         if opened is None:
             return
 
-        def work(check: Callable[[], None]) -> dict[str, ColumnHistogram]:
-            found = {}
-            for field in fields:
-                check()
-                found[field.key] = histogram_of(opened.table, field, kept)
-            return found
-
         self.context.background.run(
-            _HISTOGRAMS, work, self._show_histograms, self.page.show_problem
+            _HISTOGRAMS,
+            lambda check: histograms_of(opened.table, fields, kept, check),
+            self._show_histograms,
+            self.page.show_problem,
         )
 
     def _show_histograms(self, histograms: Mapping[str, ColumnHistogram]) -> None:
@@ -410,15 +423,7 @@ class ExploreController(PageController):
         if point is None or picture is None:
             self.page.set_hover("")
             return
-        words = f"x {point.x:,.0f} nm   y {point.y:,.0f} nm"
-        count = picture.count_around(point, _HOVER_NM)
-        if count is not None:
-            density = count / (2 * _HOVER_NM / 1000.0) ** 2
-            words += (
-                f"   {format_number(round(density, 1))} per µm², "
-                f"about {format_number(round(count, 1))} in 0.1 × 0.1 µm"
-            )
-        self.page.set_hover(words)
+        self.page.set_hover(picture.words_at(point))
 
     def _on_box(self, box: Bounds | None) -> None:
         self._overlays = dataclasses.replace(self._overlays, box=box, line=None)

@@ -20,7 +20,7 @@ from PySide6.QtCore import QObject, QRunnable, QThreadPool, Signal
 
 from app.models.explore_filters import FilterField, MaskCache, present_fields
 from app.models.explore_look import ColorBy, available_sources
-from app.models.explore_view import Bounds, Placement, PointNm, ViewTransform
+from app.models.explore_view import Bounds, Placement, PointNm, ViewTransform, format_number
 from app.models.problem import Problem
 from app.models.projection import Camera, Cloud, draw_cloud
 from decode_engine.analysis.point_store import PointStore, Rendered, Style, View, suggest_gain, tone
@@ -34,6 +34,7 @@ Pixels: TypeAlias = NDArray[np.uint8]
 
 _BACKDROP_PX = 600
 _QUANTILE = 0.99
+_HOVER_NM = 50.0  # half of the square whose molecules are counted under the mouse
 _GONE = (0, 0)
 
 
@@ -136,6 +137,18 @@ class Picture:
         if not part.size:
             return None
         return float(part.mean(dtype=np.float64)) * (2 * half_nm / pixel) ** 2
+
+    def words_at(self, point: PointNm) -> str:
+        """Say where a point is, and how dense the localizations are there."""
+        words = f"x {point.x:,.0f} nm   y {point.y:,.0f} nm"
+        count = self.count_around(point, _HOVER_NM)
+        if count is None:
+            return words
+        density = count / (2 * _HOVER_NM / 1000.0) ** 2
+        return (
+            f"{words}   {format_number(round(density, 1))} per µm², "
+            f"about {format_number(round(count, 1))} in 0.1 × 0.1 µm"
+        )
 
 
 def view_of(view: ViewTransform) -> View:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PySide6.QtCore import QUrl
@@ -25,6 +25,7 @@ from app.models.problem import Problem
 from app.models.project import RunRecord
 from app.models.size_words import size_words
 from app.models.steps import Step
+from app.models.table_cache import PIXEL_SIZE_MISSING
 from app.views.export_page import ExportedFile, ExportPage
 from decode_engine.contract.configs import FilterConfig, RenderConfig
 from decode_engine.errors import EngineError
@@ -32,6 +33,10 @@ from decode_engine.errors import EngineError
 __all__ = ["ExportController"]
 
 _SETTING = "export_folder"
+_PIXEL_SIZE = (
+    "Set it on the Camera page and look at the table on the Explore page; tables can then be "
+    "exported here, pictures saved there."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +128,12 @@ class ExportController(PageController):
     def _inputs(self) -> ExportInputs:
         settings = self.context.session.settings
         filters = settings.filters if self.page.filtered.isChecked() else FilterConfig()
+        path = settings.localizations or ""
         return ExportInputs(
-            localizations=settings.localizations or "", filters=filters, render=settings.render
+            localizations=path,
+            filters=filters,
+            render=settings.render,
+            pixel_size_nm=self.context.tables.assumed_pixel_size_nm(path),
         )
 
     def _export(self, names: Sequence[str]) -> None:
@@ -159,7 +168,10 @@ class ExportController(PageController):
         self.page.job.setVisible(True)
         self.page.job.show_state(state, can_pause=False)
         if state.phase == "failed" and state.failure is not None:
-            self.page.show_problem(Problem.from_failure(state.failure))
+            problem = Problem.from_failure(state.failure)
+            if problem.code == PIXEL_SIZE_MISSING:
+                problem = replace(problem, hint=_PIXEL_SIZE)
+            self.page.show_problem(problem)
         if state.phase in ("completed", "cancelled", "failed"):
             self._refresh()
 

@@ -6,6 +6,7 @@ The filters are the project's own (`FilterConfig`), shared with the pages Correc
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -24,6 +25,7 @@ __all__ = [
     "MaskCache",
     "cuts_of",
     "histogram_of",
+    "histograms_of",
     "lacking_labels",
     "present_fields",
     "with_cuts",
@@ -215,6 +217,21 @@ def histogram_of(
         stays = np.concatenate([kept[::step]] * len(field.columns))[finite]
         shown = np.histogram(values[stays], bins=edges)[0] * factor
     return ColumnHistogram(edges=edges, counts=counts * factor, shown=shown)
+
+
+def histograms_of(
+    table: Localizations,
+    fields: Iterable[FilterField],
+    kept: BoolArray | None,
+    check: Callable[[], None],
+) -> dict[str, ColumnHistogram]:
+    """Return the histograms of fields by their keys; ``check`` may raise to stop."""
+    found = {}
+    for field in fields:
+        check()
+        found[field.key] = histogram_of(table, field, kept)
+    check()
+    return found
 
 
 def _extent(key: str, values: Real) -> tuple[float, float]:

@@ -21,6 +21,7 @@ class ExportInputs:
     localizations: str
     filters: FilterConfig
     render: RenderConfig
+    pixel_size_nm: tuple[float, float] | None = None  # only where the file does not say it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +52,11 @@ class ExportKind:
 
 def _table_of(format_name: ExportFormat) -> Callable[[ExportInputs, Path], ExportSpec]:
     def spec(inputs: ExportInputs, out: Path) -> ExportSpec:
+        size_x_nm, size_y_nm = inputs.pixel_size_nm or (None, None)
         return ExportSpec(
             localizations=inputs.localizations,
+            pixel_size_x_nm=size_x_nm,
+            pixel_size_y_nm=size_y_nm,
             out=str(out),
             format=format_name,
             filters=inputs.filters,

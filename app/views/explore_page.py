@@ -42,7 +42,7 @@ _TOOLS: tuple[tuple[Tool, str, str, str], ...] = (
     ("box", "Box", "B", "Drag over a region: number, density, precision of its molecules."),
     ("line", "Line", "L", "Drag across a structure: its profile and width."),
 )
-_TABLES = "Localizations (*.h5 *.hdf5 *.csv);;All files (*)"
+_TABLES = "Localizations (*.h5 *.hdf5 *.csv *.txt *.tsv *.mat *.parquet);;All files (*)"
 _NO_GL = "OpenGL is missing here (remote desktop?): a simpler view is used."
 _SIDE_WIDTH = 320
 # Fusion's dark palette hardly shows which button is pressed.
@@ -78,11 +78,17 @@ class ExplorePage(Page):
         self._stack.addWidget(self._ready_page())
         self.body.addWidget(self._stack, 1)
         self.canvas.surface_lost.connect(self._tell_lost)
-        if probe_gl() is None:
-            self.show_notice(_NO_GL)
+        self._no_gl = _NO_GL if probe_gl() is None else ""
+        self._remarks = ""
+        self.show_remarks("")
         self.show_empty()
 
     # What is shown
+
+    def show_remarks(self, text: str) -> None:
+        """Say what was assumed of the table, beside what the page itself has to say."""
+        self._remarks = text
+        self.show_notice(" ".join(filter(None, (self._no_gl, text))))
 
     def show_empty(self, text: str = "") -> None:
         """Say that there is nothing to show, and why."""
@@ -308,7 +314,8 @@ class ExplorePage(Page):
         return self._side
 
     def _tell_lost(self, _reason: str) -> None:
-        self.show_notice(_NO_GL)
+        self._no_gl = _NO_GL
+        self.show_remarks(self._remarks)
 
     # Questions
 

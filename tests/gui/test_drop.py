@@ -217,6 +217,20 @@ def _hdf5(folder: Path) -> Path:
     return folder / "other.h5"
 
 
+THUNDERSTORM = (
+    b'"id","frame","x [nm]","y [nm]","sigma [nm]","intensity [photon]","offset [photon]",'
+    b'"bkgstd [photon]","uncertainty [nm]"\n1,1,10.0,20.0,130,1000,10,3,8.0\n'
+)
+
+
+def _picasso(folder: Path) -> Path:
+    h5py = pytest.importorskip("h5py")
+    fields = [("frame", "u4"), *((name, "f4") for name in ("x", "y", "photons", "bg"))]
+    with h5py.File(folder / "cell_locs.hdf5", "w") as file:
+        file["locs"] = np.zeros(3, fields)
+    return folder / "cell_locs.hdf5"
+
+
 def _written(name: str, content: bytes) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         (folder / name).write_bytes(content)
@@ -240,6 +254,9 @@ def _written(name: str, content: bytes) -> Callable[[Path], Path]:
         (_written("wrong.json", b"{}"), "unknown"),
         (_written("broken.json", b"{"), "unknown"),
         (_written("table.csv", b"frame,x_nm,y_nm,z_nm,photons\n0,1,2,3,4\n"), "localizations"),
+        # Regression: only tables with our own column names were recognised.
+        (_written("ts.csv", THUNDERSTORM), "localizations"),
+        (_picasso, "localizations"),
         (_written("table.csv", b"name,age\n"), "unknown"),
         (lambda folder: folder / "missing.tif", "unknown"),
         (lambda folder: folder, "unknown"),

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from decode_engine.errors import LocalizationsError
 
-__all__ = ["OURS", "Columns", "Convention", "Geometry", "from_ours", "to_ours"]
+__all__ = [
+    "OURS",
+    "Columns",
+    "Convention",
+    "Geometry",
+    "PixelSizeMissingError",
+    "from_ours",
+    "to_ours",
+]
 
 Columns = Mapping[str, NDArray[Any]]
 """Columns under the names of `Localizations`; in a program's file their values may have other
@@ -30,6 +38,12 @@ _AXIAL = ("z_nm", "sigma_z_nm")
 _SWAPPED = {
     "x_nm": "y_nm", "y_nm": "x_nm", "sigma_x_nm": "sigma_y_nm", "sigma_y_nm": "sigma_x_nm",
 }  # fmt: skip
+
+
+class PixelSizeMissingError(LocalizationsError):
+    """A file counts in pixels of a size that it does not say."""
+
+    code = "pixel_size_missing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +120,11 @@ class Geometry:
 
         Raises
         ------
-        LocalizationsError
+        PixelSizeMissingError
             If it is unknown; ``why`` ends the sentence "The pixel size is needed ...".
         """
         if self.pixel_size_x_nm is None or self.pixel_size_y_nm is None:
-            raise LocalizationsError(
+            raise PixelSizeMissingError(
                 f"The pixel size is needed {why}, and the file does not say it.",
                 hint="Give it: --pixel-size-nm 108 (or --pixel-size-nm 127,117 for x and y).",
             )

@@ -57,11 +57,13 @@ def _start(began: float) -> dict[str, float]:
     from app.models.steps import Step
     from app.settings import SettingsStore
     from app.shell.application import make_application, make_context
+    from app.shell.collector import begin_start, end_start
     from app.shell.desktop import Desktop
     from app.shell.logs import LogBuffer
     from app.shell.theme import Theme
 
     mark("imports_ms")
+    begin_start()
     application = make_application()
     folder = Path(os.environ["XDG_DATA_HOME"])
     context = make_context(SettingsStore(folder / "settings.json"), folder)
@@ -69,6 +71,7 @@ def _start(began: float) -> dict[str, float]:
     theme.apply("light")
     mark("context_ms")
     desktop = Desktop(context, theme, LogBuffer())
+    desktop.window.ready.connect(end_start)
     desktop.begin()
     desktop.window.repaint()
     mark("window_ms")

@@ -221,19 +221,19 @@ def _collapse(candidates: Candidates, shape: tuple[int, int, int], threshold: fl
     number = torch.arange(near.shape[0], device=near.device)
 
     kernel = (1 - distance2 / MERGE_RADIUS_PX**2).clamp(min=0)
-    density = (_with_none(candidates.probability, 0)[near] * kernel).sum(1)
-    other = _with_none(density, -torch.inf)[near]
+    density = (_look_up(candidates.probability, 0, near) * kernel).sum(1)
+    other = _look_up(density, -torch.inf, near)
     better = (other > density[:, None]) | ((other == density[:, None]) & (near < number[:, None]))
     is_peak = ~(better & (distance2 < MERGE_RADIUS_PX**2)).any(1)
 
-    reachable = _with_none(is_peak, False)[near] & (distance2 <= COLLECT_RADIUS_PX**2)
+    reachable = _look_up(is_peak, False, near) & (distance2 <= COLLECT_RADIUS_PX**2)
     nearest, which = distance2.where(reachable, torch.inf).min(1)
     owner = near.gather(1, which[:, None])[:, 0].where(nearest < torch.inf, -1)
 
     peaks = is_peak.nonzero()[:, 0]
     near = near[peaks]
-    members = _with_none(owner, -1)[near] == peaks[:, None]
-    mass = (_with_none(candidates.probability, 0)[near] * members).sum(1)
+    members = _look_up(owner, -1, near) == peaks[:, None]
+    mass = (_look_up(candidates.probability, 0, near) * members).sum(1)
     keep = mass >= threshold
     offsets = (dx[peaks[keep]], dy[peaks[keep]])
     return _combine(candidates, peaks[keep], near[keep], members[keep], offsets, mass[keep])
@@ -249,7 +249,7 @@ def _integrate(candidates: Candidates, shape: tuple[int, int, int], threshold: f
     near, _, _ = _neighbours(candidates, shape, 1)
     number = torch.arange(near.shape[0], device=near.device)
     own = candidates.probability[:, None]
-    other = _with_none(candidates.probability, 0)[near]
+    other = _look_up(candidates.probability, 0, near)
     better = (other > own) | ((other == own) & (near < number[:, None]))
     is_peak = ~better.any(1) | (candidates.probability > INTEGRATION_ISOLATED_PROBABILITY)
     cross = torch.tensor([1, 3, 4, 5, 7], device=near.device)
@@ -282,15 +282,18 @@ def _neighbours(
     numbers[flat] = torch.arange(count, device=device)
     step = torch.arange(-reach_px, reach_px + 1, device=device)
     step_y, step_x = (grid.reshape(-1) for grid in torch.meshgrid(step, step, indexing="ij"))
-    near = numbers[flat[:, None] + step_y * width + step_x]
-    dx = step_x + _with_none(candidates.offset_x_px, torch.inf)[near]
-    dy = step_y + _with_none(candidates.offset_y_px, torch.inf)[near]
+    around = flat[:, None] + step_y * width + step_x
+    near = numbers.index_select(0, around.flatten()).view(around.shape)
+    dx = step_x + _look_up(candidates.offset_x_px, torch.inf, near)
+    dy = step_y + _look_up(candidates.offset_y_px, torch.inf, near)
     return near, dx, dy
 
 
-def _with_none(values: Tensor, none: float) -> Tensor:
-    """Append the value that stands for "no candidate here"."""
-    return torch.cat([values, values.new_full((1,), none)])
+def _look_up(values: Tensor, none: float, near: Tensor) -> Tensor:
+    """Return the candidates' values at ``near``; ``none`` where that is no candidate."""
+    extended = torch.cat([values, values.new_full((1,), none)])
+    # Twice as fast as extended[near] on a processor.
+    return extended.index_select(0, near.flatten()).view(near.shape)
 
 
 def _combine(
@@ -316,7 +319,7 @@ def _combine(
     """
 
     def gather(values: Tensor) -> Tensor:
-        return _with_none(values, 0)[near]
+        return _look_up(values, 0, near)
 
     sigma_z = candidates.sigma_z_nm.nan_to_num(nan=1.0)  # NaN in 2D, where it cannot weigh
     inverse = 1 / (candidates.sigma_x_px * candidates.sigma_y_px * sigma_z)

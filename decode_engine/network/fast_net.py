@@ -32,6 +32,9 @@ _SIGMA_MAX = 3.0
 _SIGMA_MIN = 0.001
 _INITIAL_LOGIT = -6.0  # 0.25 % of the pixels: a few emitters on a training frame
 _INITIAL_SIGMA = -2.0  # 0.36 px: what the first steps learn anyway
+# The photon range ends far above the mean flux; sigmas follow the means.
+_INITIAL_PHOTONS = -2.5
+_INITIAL_SIGMA_PHOTONS = -4.0
 _LARGEST_DEPTH = 4
 
 
@@ -142,7 +145,9 @@ class FastNet(LocalizationNetwork):
         with torch.no_grad():
             start = bias.view(_MAPS, _CELL_PX**2)
             start[0] = _INITIAL_LOGIT
-            start[5:9] = _INITIAL_SIGMA
+            start[4] = _INITIAL_PHOTONS
+            start[5:8] = _INITIAL_SIGMA
+            start[8] = _INITIAL_SIGMA_PHOTONS
 
     def encode(self, frames: Tensor) -> Tensor:
         """Return features (N, C, ceil(H / 2), ceil(W / 2)) of frames (N, 1, H, W)."""

@@ -14,8 +14,9 @@ from PySide6.QtWidgets import QFileDialog
 from app.controllers.live_reconstruction import LiveReconstruction
 from app.controllers.page_controller import AppContext, PageController
 from app.models.command_line import command_line
-from app.models.job_files import movie_stem, remove_empty, write_camera_file
+from app.models.job_files import remove_empty, write_camera_file
 from app.models.job_state import JobState
+from app.models.localize_job import frames_words, localize_spec, made_with
 from app.models.localize_queue import latest_results
 from app.models.model_words import ModelDescription, describe_model
 from app.models.movie_reader import MovieReader
@@ -34,8 +35,6 @@ __all__ = ["LocalizeController"]
 
 _PREVIEW = "localize-preview"
 _OPEN, _FRAME, _TABLE = "localize-open", "localize-frame", "localize-table"
-_WRITE_EVERY_S = 4.0  # so that the live picture fills smoothly; a kill then costs little, too
-_CHUNK_FRAMES = 5_000
 _SHOW = "Explore the result"
 
 
@@ -47,6 +46,7 @@ class _Asked:
     frame: int
     model: str
     camera: CameraConfig | None
+    made_with: tuple[object, ...]
 
 
 class LocalizeController(PageController):
@@ -137,7 +137,7 @@ class LocalizeController(PageController):
             QueueRow(
                 name=Path(movie.path).name,
                 path=movie.path,
-                frames=_frames_words(movie),
+                frames=frames_words(movie),
                 state=result.state,
                 result=result.result,
                 resumable="" if result.run_id in self._active() else result.resumable,
@@ -150,6 +150,7 @@ class LocalizeController(PageController):
             page.select_movie(self._selected)
         if self._on_screen:
             self._open_movie()  # the list may have changed, say by undo
+        self._forget_other_preview()
         self._describe_model()
         self._show_readiness()
 
@@ -294,6 +295,15 @@ class LocalizeController(PageController):
             self.page.show_problem,
         )
 
+    def _forget_other_preview(self) -> None:
+        """Take away what was found with another model, camera or settings than those chosen."""
+        if self._asked is not None and self._asked.made_with != made_with(
+            self.context.session.settings
+        ):
+            self._asked, self._preview_job = None, ""
+            self.context.background.cancel(_TABLE)
+            self.page.preview.forget_result("The settings have changed: look again.")
+
     def _preview(self, frame: int) -> None:
         movie, settings = self._movie(), self.context.session.settings
         if movie is None or settings.model is None:
@@ -318,7 +328,13 @@ class LocalizeController(PageController):
             device=settings.localize_device,
         )
         self.page.preview.words.setText("Looking for molecules …")
-        self._asked = _Asked(movie=movie, frame=frame, model=settings.model, camera=settings.camera)
+        self._asked = _Asked(
+            movie=movie,
+            frame=frame,
+            model=settings.model,
+            camera=settings.camera,
+            made_with=made_with(settings),
+        )
         self._preview_job = self.context.jobs.preview(_PREVIEW, spec)
 
     def _show_preview(self, summary: dict[str, object]) -> None:
@@ -376,26 +392,11 @@ class LocalizeController(PageController):
         self.context.jobs.start_run(Step.LOCALIZE, title, run_id, spec)
 
     def _spec(self, movie: MovieEntry, folder: Path) -> LocalizeSpec | Problem:
-        settings = self.context.session.settings
         camera = self._camera_file(folder / "camera.json")
         if isinstance(camera, Problem):
             return camera
-        config = settings.localize.model_copy(
-            update={
-                "frames": movie.frames,
-                "roi": movie.roi_px,
-                "write_every_s": _WRITE_EVERY_S,
-                "chunk_frames": _CHUNK_FRAMES,
-            }
-        )
-        return LocalizeSpec(
-            movies=(movie.path,),
-            model=settings.model or "",
-            out=str(folder / f"{movie_stem(movie.path)}.h5"),
-            camera=camera,
-            config=config,
-            device=settings.localize_device,
-        )
+        settings = self.context.session.settings
+        return localize_spec(settings, movie, camera=camera, folder=folder)
 
     def _copy_command(self) -> None:
         movie = self._movie()
@@ -489,12 +490,3 @@ def _pixel_size_nm(asked: _Asked) -> tuple[float, float]:
     if camera is None:
         return describe_model(asked.model).pixel_size_nm
     return camera.pixel_size_x_nm, camera.pixel_size_y_nm or camera.pixel_size_x_nm
-
-
-def _frames_words(movie: MovieEntry) -> str:
-    parts = []
-    if movie.frames is not None:
-        parts.append(f"{movie.frames[0]:,}–{movie.frames[1] - 1:,}")
-    if movie.roi_px is not None:
-        parts.append(f"{movie.roi_px[2]} × {movie.roi_px[3]} px")
-    return ", ".join(parts) or "all"

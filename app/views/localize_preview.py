@@ -117,7 +117,7 @@ class FramePreview(QWidget):
             control.blockSignals(False)
         self._stack.setCurrentIndex(1 if n_frames else 0)
         self.number.setSuffix(f" of {n_frames - 1}" if n_frames else "")
-        self._forget_result()
+        self.forget_result()
         if not n_frames:
             self.show_frame(None)
 
@@ -138,14 +138,14 @@ class FramePreview(QWidget):
         self.slider.blockSignals(True)
         self.slider.setValue(number)
         self.slider.blockSignals(False)
-        self._forget_result()
+        self.forget_result()
         self.frame_changed.emit(number)
 
-    def _forget_result(self) -> None:
-        """Take the overlay away: it belongs to another frame."""
+    def forget_result(self, why: str = "") -> None:
+        """Take the overlay away: it belongs to another frame, or to other settings."""
         self._table = None
         self.view.clear_points()
-        self.words.setText("")
+        self.words.setText(why)
 
     def _draw(self) -> None:
         table = self._table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PySide6.QtCore import Qt
@@ -17,7 +18,7 @@ from app.controllers.page_controller import AppContext
 from app.models.project import MovieEntry
 from app.models.steps import Step
 from app.views.localize_page import LocalizePage
-from decode_engine.contract.configs import CameraConfig
+from decode_engine.contract.configs import CameraConfig, LocalizeConfig
 from decode_engine.io.resources import resource_path
 
 MODEL = str(resource_path("example/model.decode"))
@@ -150,6 +151,30 @@ def test_molecules_lie_where_the_camera_s_pixels_say(
     qtbot.mouseClick(page.preview.button, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: page.preview.view.n_points("z (nm)") == 20, timeout=20_000)
     assert page.preview._pixel_size_nm == (123.0, 77.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "another.decode"},
+        {"camera": CameraConfig(pixel_size_x_nm=90.0)},
+        {"localize": LocalizeConfig(probability_threshold=0.9)},
+    ],
+)
+def test_what_was_found_with_other_settings_is_taken_away(
+    qtbot: QtBot, open_page: Callable[[str], LocalizeController], change: dict[str, Any]
+) -> None:
+    """Regression: the molecules of the model before stayed, as if the new one had found them."""
+    controller = open_page("complete")
+    preview, session = controller.page.preview, controller.context.session
+    qtbot.waitUntil(lambda: preview.number.maximum() == 399, timeout=10_000)
+    qtbot.mouseClick(preview.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: preview.view.n_points("z (nm)") == 20, timeout=20_000)
+    session.update("of no matter", localize_device="cpu")
+    assert preview.view.n_points("z (nm)") == 20
+    session.update("change", **change)
+    assert preview.view.n_points("z (nm)") == 0
+    assert "have changed" in preview.words.text()
 
 
 def test_a_finished_fit_becomes_the_project_s_localizations(

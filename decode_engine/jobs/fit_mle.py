@@ -22,7 +22,13 @@ from decode_engine.io.localizations import (
 )
 from decode_engine.io.movies import FrameSource
 from decode_engine.jobs.context import JobContext
-from decode_engine.jobs.movie_checks import check_movie, frame_range, open_chosen, region_of
+from decode_engine.jobs.movie_checks import (
+    check_movie,
+    frame_range,
+    open_chosen,
+    recorded_settings,
+    region_of,
+)
 from decode_engine.jobs.optics import camera_record, read_optics
 from decode_engine.network.device import choose_device
 from decode_engine.psf.base import PsfModel
@@ -167,7 +173,7 @@ def _metadata(spec: FitMleSpec, movie: FrameSource, inputs: _Inputs) -> Localiza
         method="fit-mle",
         calibration_id=inputs.calibration.fingerprint(),
         camera=camera_record(inputs.camera),
-        config=spec.config.model_dump(mode="json"),
+        config=recorded_settings(movie, spec.config),
         versions=software_versions(),
         device=str(inputs.device),
         notes=movie.metadata.warnings,

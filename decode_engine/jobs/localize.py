@@ -24,7 +24,13 @@ from decode_engine.io.localizations import (
 from decode_engine.io.movies import FrameSource
 from decode_engine.jobs.context import JobContext
 from decode_engine.jobs.localize_setup import Setup, prepare
-from decode_engine.jobs.movie_checks import check_movie, frame_range, open_chosen, region_of
+from decode_engine.jobs.movie_checks import (
+    check_movie,
+    frame_range,
+    open_chosen,
+    recorded_settings,
+    region_of,
+)
 from decode_engine.jobs.optics import camera_record
 
 __all__ = ["output_paths", "run"]
@@ -289,7 +295,7 @@ def _metadata(
         model_id=setup.bundle.model_id,
         calibration_id=setup.bundle.calibration.fingerprint(),
         camera=camera_record(camera),
-        config=config.model_dump(mode="json"),
+        config=recorded_settings(source, config),
         versions=software_versions(),
         seed=setup.bundle.training_config.seed,
         device=setup.device_words,

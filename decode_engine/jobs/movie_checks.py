@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
+from decode_engine.contract.base import Config
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.geometry import Roi
 from decode_engine.errors import CameraError, ConfigError
@@ -19,6 +20,7 @@ __all__ = [
     "frame_range",
     "open_chosen",
     "pixel_size_warnings",
+    "recorded_settings",
     "region_of",
 ]
 
@@ -116,6 +118,16 @@ def _require_offset(movie: FrameSource, camera: CameraModel, start: int, stop: i
             f"of {movie.path.name}, {np.median(frames):g} ADU.",
             hint="Photons would be negative: measure the offset from frames without light.",
         )
+
+
+def recorded_settings(movie: FrameSource, config: Config) -> dict[str, Any]:
+    """Return a job's settings for the provenance, with where the frame lies on the chip.
+
+    Programs that count from the chip's corner (SMAP) need it; it is left out where it is (0, 0).
+    """
+    origin = movie.metadata.roi_origin_px
+    place = {"roi_origin_px": list(origin)} if origin is not None and any(origin) else {}
+    return {**config.model_dump(mode="json"), **place}
 
 
 def em_warnings(metadata: MovieMetadata, camera: CameraModel) -> list[str]:

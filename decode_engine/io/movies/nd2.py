@@ -105,11 +105,10 @@ class Nd2Source(BaseSource):
             except (*_LIBRARY_ERRORS, EOFError) as error:
                 raise _unreadable(self._path, error) from error
             out[row] = planes[self._channel]
-            if not out[row].any():
-                # The library fills what the file has lost with zeros; no camera delivers them.
+            # The library fills what the file has lost with zeros, without a word.
+            if not out[row].any() and not _holds_frame(self._path, sequence):
                 raise MovieError(
-                    f"Frame {start + row} of {self._path.name} is empty: it is missing in the "
-                    "file.",
+                    f"Frame {start + row} of {self._path.name} is missing in the file.",
                     hint="The recording was broken off; use the frames before it (--frames).",
                 )
         return out
@@ -131,6 +130,17 @@ def _open(path: Path) -> nd2.ND2File:
         return nd2.ND2File(path)
     except (*_LIBRARY_ERRORS, OSError) as error:
         raise _unreadable(path, error) from error
+
+
+def _holds_frame(path: Path, sequence: int) -> bool:
+    """Whether the map of chunks, whose place stands in the last 8 bytes, names a frame."""
+    with path.open("rb") as handle:
+        end = handle.seek(-8, 2)
+        (start,) = struct.unpack("<Q", handle.read(8))
+        if not 0 <= start < end:
+            return False
+        handle.seek(start)
+        return f"ImageDataSeq|{sequence}!".encode() in handle.read(end - start)
 
 
 def _unreadable(path: Path, error: Exception) -> MovieError:

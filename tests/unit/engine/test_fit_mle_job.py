@@ -27,6 +27,7 @@ from decode_engine.errors import (
 )
 from decode_engine.io.calibrations import read_calibration, write_calibration
 from decode_engine.io.cameras import write_camera
+from decode_engine.io.dialects.base import ExportContext
 from decode_engine.io.localizations import read_localization_metadata, read_localizations
 from decode_engine.jobs import fit_mle
 from decode_engine.jobs.context import CancelToken, JobContext
@@ -236,3 +237,22 @@ def test_a_hyperstack_is_fitted_by_the_channel_or_slice_that_is_chosen(
         np.testing.assert_array_equal(chosen.columns()[name], values, err_msg=name)
     config = read_localization_metadata(tmp_path / "chosen.h5").config
     assert config[flag.removeprefix("--").replace("-", "_")] == 1
+
+
+def test_the_place_on_the_chip_is_recorded_for_programs_that_count_from_there(
+    folder: Path, tmp_path: Path
+) -> None:
+    """A DAX movie states x_start and y_start from 1; SMAP's export adds them to the coordinates."""
+    frames = tifffile.imread(folder / "movie.tif")
+    frames.astype("<u2").tofile(tmp_path / "movie.dax")
+    (tmp_path / "movie.inf").write_text(
+        f"data type = 16 bit integers (binary, little endian)\nnumber of frames = {FRAMES}\n"
+        f"frame dimensions = {WIDTH} x {HEIGHT}\nx_start = 101\ny_start = 51\n"
+    )
+    asked = spec(folder, tmp_path / "locs.h5")
+    fit_mle.run(asked.model_copy(update={"movie": str(tmp_path / "movie.dax")}), JobContext())
+    metadata = read_localization_metadata(tmp_path / "locs.h5")
+    assert metadata.config["roi_origin_px"] == [100, 50]
+    assert ExportContext.of(metadata).geometry.roi_origin_px == (100, 50)
+    fit_mle.run(spec(folder, tmp_path / "plain.h5"), JobContext())
+    assert "roi_origin_px" not in read_localization_metadata(tmp_path / "plain.h5").config

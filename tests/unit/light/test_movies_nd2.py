@@ -102,9 +102,18 @@ def test_a_frame_that_the_file_has_lost_is_told(tmp_path: Path) -> None:
     write_nd2(tmp_path / "a.nd2", frames(), loops=((1, 6),), left_out=(4,))
     with open_movie(tmp_path / "a.nd2") as source:
         assert source.read(0, 4).shape[0] == 4
-        with pytest.raises(MovieError, match=r"Frame 4 of a\.nd2 is empty") as caught:
+        with pytest.raises(MovieError, match=r"Frame 4 of a\.nd2 is missing") as caught:
             source.read(3, 6)
     assert "--frames" in caught.value.hint
+
+
+def test_a_frame_that_is_truly_dark_is_a_frame(tmp_path: Path) -> None:
+    """Photon-counting detectors deliver frames of zeros."""
+    data = frames()
+    data[4] = 0
+    write_nd2(tmp_path / "a.nd2", data, loops=((1, 6),))
+    with open_movie(tmp_path / "a.nd2") as source:
+        np.testing.assert_array_equal(source.read(0, 6), data[:, 0])
 
 
 @pytest.mark.parametrize("cut", [10, 3000, 30000])

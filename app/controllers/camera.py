@@ -284,7 +284,7 @@ class CameraController(PageController):
             if config.kind == "ideal":
                 changes["read_noise_e"] = 0.0
             config = config.model_copy(update=changes)
-        self._set(config, "Change camera")
+        self._set(config, self.page.form.name_of_change("Change camera", self._shown, config))
 
     def _set(self, config: CameraConfig, text: str) -> None:
         self._show_failure(None)

@@ -108,7 +108,9 @@ class ExportController(PageController):
         self._refresh()
 
     def _change_render(self, config: RenderConfig) -> None:
-        self.context.session.update("Change how pictures are drawn", render=config)
+        before = self.context.session.settings.render
+        text = self.page.form.name_of_change("Change how pictures are drawn", before, config)
+        self.context.session.update(text, render=config)
 
     def _open_folder(self) -> None:
         QDesktopServices.openUrl(QUrl.fromLocalFile(str(self._folder())))

@@ -230,7 +230,9 @@ class LocalizeController(PageController):
         self._update("Choose the model", model=path)
 
     def _change_config(self, config: LocalizeConfig) -> None:
-        self._update("Change how to localize", localize=config)
+        before = self.context.session.settings.localize
+        text = self.page.form.name_of_change("Change how to localize", before, config)
+        self._update(text, localize=config)
 
     def _select_movie(self, number: int) -> None:
         self._selected = number

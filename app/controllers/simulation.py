@@ -201,10 +201,12 @@ class SimulationController(PageController):
 
     # --- Simulated frames -------------------------------------------------------------------
 
-    def _change_config(self, config: object) -> None:
+    def _change_config(self, config: SimulationConfig) -> None:
         self._stop_suggesting()
         self._propose(None)
-        self._update("Change the simulation", config)
+        before = self.context.session.settings.simulation
+        text = self.page.form.name_of_change("Change the simulation", before, config)
+        self._update(text, config)
 
     def _update(self, text: str, config: object) -> None:
         try:

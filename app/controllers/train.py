@@ -126,7 +126,9 @@ class TrainController(PageController):
         )
 
     def _choose_training(self, config: TrainingConfig) -> None:
-        self._update("Settings of the training", training=config)
+        before, form = self.context.session.settings.training, self.page.setup.form
+        text = form.name_of_change("Settings of the training", before, config)
+        self._update(text, training=config)
 
     def _update(self, text: str, **changes: object) -> None:
         try:

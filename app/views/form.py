@@ -24,6 +24,7 @@ from decode_engine.contract.base import Config
 
 __all__ = ["ConfigForm", "FieldGroup"]
 
+_NAMED = 3  # settings that are named in one change
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -109,6 +110,20 @@ class ConfigForm(QWidget):
         if problems:
             return None
         return self._built(values)[0]
+
+    def name_of_change(self, what: str, before: Config | None, after: Config) -> str:
+        """Name a change for undo: ``what`` and the settings that differ, as labelled here.
+
+        Two settings in a row then are two steps of undo, one that is adjusted stays one.
+        """
+        labels = [
+            row.spec.label
+            for name, row in self._rows.items()
+            if before is None or getattr(before, name) != getattr(after, name)
+        ]
+        if not 0 < len(labels) <= _NAMED:
+            return what
+        return f"{what}: {', '.join(map(_inside_a_sentence, labels))}"
 
     def set_light(self, field: str, level: LightLevel, text: str) -> None:
         """Show a plausibility light beside a field; doubts are also written below it."""
@@ -273,6 +288,11 @@ class ConfigForm(QWidget):
         row.editor.set_value(row.spec.default)
         self._commit()
         row.editor.setFocus()
+
+
+def _inside_a_sentence(label: str) -> str:
+    """Return a label with a small first letter, but for abbreviations (EM gain)."""
+    return label if label[1:2].isupper() else label[:1].lower() + label[1:]
 
 
 class _Message(QWidget):

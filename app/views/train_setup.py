@@ -92,9 +92,9 @@ class TrainSetup(QWidget):
         self._add_start()
         self._add_goal()
         self._add_device()
-        self._form = ConfigForm(TrainingConfig, groups=_ADVANCED, labels=_LABELS)
-        self._form.changed.connect(self.training_changed)
-        self._column.addWidget(self._form)
+        self.form = ConfigForm(TrainingConfig, groups=_ADVANCED, labels=_LABELS)
+        self.form.changed.connect(self.training_changed)
+        self._column.addWidget(self.form)
         self._column.addStretch()
         scroll = SideColumn(content, width=310)
         layout = QVBoxLayout(self)
@@ -146,7 +146,7 @@ class TrainSetup(QWidget):
 
     def set_training(self, config: TrainingConfig) -> None:
         """Show the settings of the advanced part."""
-        self._form.set_value(config)
+        self.form.set_value(config)
 
     def show_note(self, text: str) -> None:
         """Say something short above the buttons."""
@@ -155,10 +155,10 @@ class TrainSetup(QWidget):
 
     def set_can_start(self, can_start: bool, reason: str, *, editable: bool = True) -> None:
         """Allow or forbid Start and say why; during a training nothing can be edited."""
-        self._go.setEnabled(can_start and self._form.value() is not None)
+        self._go.setEnabled(can_start and self.form.value() is not None)
         self.show_note(reason)
         widgets = (self._start, self._browse, self._for_time, self._until_best, self._minutes)
-        for widget in (*widgets, self._device, self._form):
+        for widget in (*widgets, self._device, self.form):
             widget.setEnabled(editable)
 
     def changeEvent(self, event: QEvent) -> None:

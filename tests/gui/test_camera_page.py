@@ -95,6 +95,21 @@ def _light(controller: CameraController, field: str) -> str:
     return str(controller.page.form._rows[field].light.level)
 
 
+def test_undo_takes_one_setting_back(qtbot: QtBot, controller: CameraController) -> None:
+    """Regression: two settings that were typed one after the other were one step of undo."""
+    session = controller.context.session
+    session.update("Set camera", camera=CameraConfig(pixel_size_x_nm=100.0, kind="emccd"))
+    _type(qtbot, controller, "offset_adu", "120")
+    _type(qtbot, controller, "em_gain", "200")
+    assert session.undo_text.startswith("Change camera: ")
+    session.undo()
+    camera = _camera(controller)
+    assert camera is not None
+    assert (camera.offset_adu, camera.em_gain) == (120.0, 1.0)
+    assert session.undo_text.startswith("Change camera: ")
+    assert "ffset" in session.undo_text
+
+
 def test_the_page_works_without_a_movie_and_sets_nothing_by_itself(
     qtbot: QtBot, controller: CameraController
 ) -> None:

@@ -80,6 +80,15 @@ def test_typing_makes_a_new_value_and_keeps_what_is_not_in_the_form(
     assert form.value() == SimulationConfig(prior="rings", flux_mean=1500)
 
 
+def test_a_change_is_named_by_its_fields(form: ConfigForm) -> None:
+    before = SimulationConfig(prior="rings")
+    dense = before.model_copy(update={"density_max_per_um2": 3.0})
+    name = form.name_of_change
+    assert name("Change", before, dense) == "Change: highest density"
+    assert name("Change", before, before) == "Change"
+    assert name("Change", before, before.model_copy(update={"prior": "bands"})) == "Change"
+
+
 def test_setting_a_value_emits_nothing_and_shows_it(qtbot: QtBot, form: ConfigForm) -> None:
     with qtbot.assertNotEmitted(form.changed):
         form.set_value(SimulationConfig(flux_mean=800, z_min_nm=-400.0))

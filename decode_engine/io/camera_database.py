@@ -6,6 +6,7 @@ The files are described in `decode_engine.contract.camera_presets`.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ __all__ = [
     "save_preset",
     "stated_values",
 ]
+
+
+# What a setting must at least be to be the value that a rule takes it for.
+_LOWEST = {"em_gain": 1.0, "e_per_adu": 1e-6, "pixel_size_x_nm": 1e-3, "offset_adu": -math.inf}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,7 +203,8 @@ def stated_values(preset: CameraPreset, metadata: MovieMetadata) -> tuple[Stated
     for rule in preset.rules:
         text = read_setting(metadata, rule.property)
         value = None if text is None else _read_by(rule, text)
-        if value is None:
+        lowest = _LOWEST.get(rule.field)
+        if value is None or (lowest is not None and not lowest <= value < math.inf):
             continue
         reason = f"camera property '{rule.property}' is '{text}'"
         if rule.field == "em_on":

@@ -14,6 +14,7 @@ and its value left to the fixed one.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,7 +77,8 @@ def parse_expression(text: str) -> tuple[MetadataForm, str, float] | None:
         return ("differs" if match["negated"] else "equals"), match["text"], 1.0
     try:
         if match := _NUMBER.fullmatch(text):
-            return "number", "", float(match["factor"] or 1.0)
+            factor = float(match["factor"] or 1.0)
+            return ("number", "", factor) if math.isfinite(factor) else None
         if match := _ABOVE.fullmatch(text):
             return "above", str(float(match["limit"])), 1.0
     except ValueError:

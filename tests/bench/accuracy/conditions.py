@@ -34,17 +34,17 @@ ISOLATED_Z_NM = tuple(float(z) for z in range(-500, 501, 100))
 ISOLATED_PHOTONS = (500.0, 1000.0, 2000.0, 5000.0, 10000.0, 20000.0)
 ISOLATED_REPEATS = 24
 BACKGROUND = 30.0
-_PIXEL_NM = 100.0
+PIXEL_NM = 100.0
 _BEADS = ("fit3Dcspline_single_bead.tif", "fit3Dcspline_single_bead_v0.tif")
 
 CAMERAS = {
     "scmos": CameraModel(
-        kind="scmos", name="benchmark sCMOS", pixel_size_x_nm=_PIXEL_NM, pixel_size_y_nm=_PIXEL_NM,
+        kind="scmos", name="benchmark sCMOS", pixel_size_x_nm=PIXEL_NM, pixel_size_y_nm=PIXEL_NM,
         offset_adu=100, e_per_adu=0.47, quantum_efficiency=0.82, read_noise_e=1.6,
     ),
     # The EMCCD of the SMLM challenge 2016.
     "emccd": CameraModel(
-        kind="emccd", name="benchmark EMCCD", pixel_size_x_nm=_PIXEL_NM, pixel_size_y_nm=_PIXEL_NM,
+        kind="emccd", name="benchmark EMCCD", pixel_size_x_nm=PIXEL_NM, pixel_size_y_nm=PIXEL_NM,
         offset_adu=100, e_per_adu=45, em_gain=300, quantum_efficiency=0.9, read_noise_e=74.4,
         spurious_charge_e=0.002,
     ),
@@ -146,7 +146,7 @@ def calibration() -> tuple[Calibration, str]:
     # What the beads' authors say about them; the pixel size is the benchmark's.
     config = CalibrateConfig(
         dz_nm=10.0,
-        pixel_size_x_nm=_PIXEL_NM,
+        pixel_size_x_nm=PIXEL_NM,
         roi_px=17,
         z_slices=141,
         offset_adu=400.0,

@@ -37,6 +37,7 @@ from tests.bench.accuracy.conditions import (
     ISOLATED_PHOTONS,
     ISOLATED_REPEATS,
     ISOLATED_Z_NM,
+    PIXEL_NM,
     TEST_SEED,
     MovieSet,
 )
@@ -117,6 +118,24 @@ class Result:
                      "rmse_axial_nm")  # fmt: skip
             rows.append({"threshold": threshold, **{n: s[n] for n in names}})
         return rows
+
+    def place_in_pixel(self, bins: int = 10) -> dict[str, list[float]]:
+        """How often found emitters lie in each part of a pixel, relative to an even spread."""
+        kept, _ = self.at(WORKING_THRESHOLD)
+        rows = {}
+        for axis in ("x", "y"):
+            place = (getattr(kept, f"{axis}_nm") / PIXEL_NM + 0.5) % 1.0
+            counts, _ = np.histogram(place, bins, (0.0, 1.0))
+            rows[axis] = (counts * bins / max(1, counts.sum())).tolist()
+        return rows
+
+    def background_ratio(self) -> float:
+        """Median of predicted over true background at the pairs."""
+        kept, judgement = self.at(WORKING_THRESHOLD)
+        assert self.truth.background is not None
+        true = self.truth.background[judgement.truth_index]
+        ratios = kept.background[judgement.estimate_index] / true
+        return float(np.median(ratios)) if ratios.size else math.nan
 
     def normal_errors(self) -> dict[str, NDArray[np.float64]]:
         """Error / sigma by axis, and the true photons, of the pairs at the working threshold."""

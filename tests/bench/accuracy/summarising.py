@@ -28,7 +28,10 @@ def movie_summary(result: Result) -> dict[str, object]:
         **result.scores(),
         "best_threshold": best["threshold"],
         "best_efficiency_3d": best["efficiency_3d"],
-        "cpu_s": result.cpu_s,
+        "background_ratio": result.background_ratio(),
+        "place_in_pixel": result.place_in_pixel(),
+        "cpu_ms_per_frame": 1e3 * result.cpu_s / movie.n_frames,
+        "cpu_us_per_emitter": 1e6 * result.cpu_s / max(1, len(result.truth)),
         "curve": curve,
     }
 

@@ -261,7 +261,7 @@ class CameraController(PageController):
         for name, value in proposal.values.items():
             words, unit = _FIELD_WORDS[name]
             shown = f"{value:.4g} {unit}".strip() if isinstance(value, float) else str(value)
-            shown = "EM off" if name == "kind" else shown
+            shown = {"emccd": "EM on", "scmos": "EM off"}.get(shown, shown)
             parts.append(f"{words[:1].upper()}{words[1:]}: {shown} ({proposal.reasons[name]}).")
         different = self._camera is not None and proposal.differs_from(self._camera)
         if self._camera is not None and not different:

@@ -102,7 +102,10 @@ def propose_camera(metadata: MovieMetadata, presets: Iterable[CameraPreset]) -> 
         if found is not None and found[1] >= lowest:
             take(name, found[1], f"camera property '{found[0]}'")
     if preset is not None and preset.rules:
+        known = mode.kind or preset.kind if mode is not None else preset.kind
         for stated in stated_values(preset, metadata):
+            if stated.field == "kind" and stated.value == known:
+                continue  # the mode says it already
             take(stated.field, stated.value, stated.reason)
     elif preset is not None and preset.kind == "emccd":
         andor = (_ANDOR_EM_GAIN,) if preset.vendor == "Andor" else ()

@@ -157,15 +157,15 @@ def _matching_mode(modes: Sequence[CameraMode], metadata: MovieMetadata, text: s
     """Return the mode whose settings hold, else the nearest, else the first.
 
     Nearest among modes without settings is the one with the most words; where all have settings,
-    the one of which most hold.
+    the one of which the first holds, then the second, and so on.
     """
     exact = [mode for mode in modes if mode.when and _all_hold(mode.when, metadata)]
     if exact:
         return max(exact, key=lambda mode: len(mode.when))
     loose = [mode for mode in modes if not mode.when] or list(modes)
 
-    def nearness(mode: CameraMode) -> tuple[int, int]:
-        holding = sum(_same(read_setting(metadata, k), v) for k, v in mode.when.items())
+    def nearness(mode: CameraMode) -> tuple[tuple[bool, ...], int]:
+        holding = tuple(_same(read_setting(metadata, k), v) for k, v in mode.when.items())
         return holding, sum(word.lower() in text for word in mode.match)
 
     return max(loose, key=nearness)

@@ -131,3 +131,19 @@ def test_maps_are_no_preset() -> None:
         own_preset("x", camera, None)
     with pytest.raises(CameraError, match="needs a name"):
         own_preset("  ", BASE, None)
+
+
+def test_the_read_out_is_only_proposed_where_the_mode_does_not_say_it() -> None:
+    on = {"Output_Amplifier": "Electron Multiplying", "ReadoutMode": "17.000 MHz",
+          "Pre-Amp-Gain": "Gain 3", "Gain": "120"}  # fmt: skip
+    proposal = propose_camera(_metadata("DU-897_BV", **on), PRESETS)
+    assert dict(proposal.values) == {"em_gain": 120.0}
+    assert proposal.applied_to(BASE).kind == "emccd"
+    off = propose_camera(
+        _metadata("DU-897_BV", **{**on, "Output_Amplifier": "Conventional"}), PRESETS
+    )
+    assert off.mode is not None
+    assert off.mode.kind == "scmos"
+    assert dict(off.values) == {"em_gain": 1.0}
+    camera = off.applied_to(BASE)
+    assert (camera.kind, camera.em_gain, camera.em_mirrored) == ("scmos", 1.0, False)

@@ -93,10 +93,6 @@ class FramePair(QWidget):
         """Say that new frames are being simulated."""
         self._busy.setText("simulating …" if busy else "")
 
-    def set_kind(self, kind: str) -> None:
-        """Show which end of the ranges is simulated, without emitting."""
-        self._kind.setCurrentIndex([name for name, _, _ in _KINDS].index(kind))
-
     def _title(self, name: str) -> QWidget:
         """Return title and choices of one film."""
         part = QWidget()

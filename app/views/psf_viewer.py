@@ -57,23 +57,6 @@ class PsfViewer(QWidget):
         layout.addWidget(named(self.chart, "calibration-crlb"), 2)
         self.show_psf(None)
 
-    @property
-    def height_index(self) -> int:
-        """Slice that is shown."""
-        return self._slider.value()
-
-    @property
-    def height_text(self) -> str:
-        """The height in words."""
-        return self._height.text()
-
-    def set_conditions(self, photons: float, background: float) -> None:
-        """Show for which molecule the precision holds, without emitting."""
-        for box, value in ((self._photons, photons), (self._background, background)):
-            box.blockSignals(True)
-            box.setValue(value)
-            box.blockSignals(False)
-
     def show_psf(self, psf: PsfVolume | None) -> None:
         """Show a PSF; the height stays where it makes sense."""
         earlier = self._psf

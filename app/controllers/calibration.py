@@ -19,7 +19,6 @@ from app.models.calibration_file import (
     write_flat_calibration,
 )
 from app.models.calibration_words import (
-    Verdict,
     bead_verdicts,
     fact_lines,
     pixel_verdicts,
@@ -33,6 +32,7 @@ from app.models.project import BeadSettings, CalibrationChoice, Project, RunReco
 from app.models.psf_volume import PsfVolume, read_psf_volume
 from app.models.runs import run_that_made, runs_of
 from app.models.steps import Step
+from app.models.verdict import Verdict
 from app.views.calibration_page import CalibrationPage
 from app.views.calibration_ways import BEAD_LABELS
 from decode_engine.contract.configs import CalibrateConfig

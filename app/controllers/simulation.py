@@ -11,10 +11,11 @@ from PySide6.QtCore import QTimer
 from app.controllers.page_controller import AppContext, PageController
 from app.models.frame_sample import FrameSample, read_own, read_simulated
 from app.models.job_state import JobState
-from app.models.match_words import Histograms, Match, changes, histograms, match
+from app.models.match_words import Histograms, changes, histograms, match
 from app.models.problem import Problem
 from app.models.project import CalibrationChoice, ProjectSettings
 from app.models.steps import Step
+from app.models.verdict import Verdict
 from app.views.simulation_page import SimulationPage
 from decode_engine.analysis.simulation_match import (
     ROUNDS,
@@ -59,7 +60,7 @@ class _Shown:
 
     sample: FrameSample
     drawn: Histograms
-    matches: list[Match] | None  # None where an end of the ranges is shown
+    matches: list[Verdict] | None  # None where an end of the ranges is shown
 
 
 class SimulationController(PageController):

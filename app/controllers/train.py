@@ -24,8 +24,9 @@ from app.models.train_job import (
     train_spec,
 )
 from app.models.train_runs import ended_words, run_rows
-from app.models.train_start import StartJudgement, judge_start, model_of_run, start_choices
+from app.models.train_start import judge_start, model_of_run, start_choices
 from app.models.training_verdict import judge_training
+from app.models.verdict import Light
 from app.views.train_page import TrainPage
 from decode_engine.contract.base import Config
 from decode_engine.contract.configs import TrainingConfig
@@ -51,7 +52,7 @@ class TrainController(PageController):
         super().__init__(context, TrainPage())
         self._course = TrainCourse(context.background, self.page.progress, self)
         self._judged: tuple[object, ...] = ()
-        self._judgement: StartJudgement | None = None
+        self._judgement: Light | None = None
         self._preparing = False
         self._on_screen = False
         self._phases: dict[str, str] = {}
@@ -242,9 +243,9 @@ class TrainController(PageController):
         if path is None:
             self.context.background.cancel(_JUDGE)
             self._show_judgement(
-                StartJudgement(
-                    level="ok",
-                    words="Learns from nothing: this takes much longer than from a model, even one "
+                Light(
+                    "ok",
+                    "Learns from nothing: this takes much longer than from a model, even one "
                     "of another microscope.",
                 )
             )
@@ -255,15 +256,13 @@ class TrainController(PageController):
             _JUDGE, lambda _check: judge_start(path, settings), self._show_judgement, self._no_model
         )
 
-    def _show_judgement(self, judgement: StartJudgement) -> None:
+    def _show_judgement(self, judgement: Light) -> None:
         self._judgement = judgement
-        self.page.setup.set_start_judgement(judgement.level, judgement.words)
+        self.page.setup.set_start_judgement(judgement.level, judgement.text)
         self._show_can_start()
 
     def _no_model(self, problem: Problem) -> None:
-        self._show_judgement(
-            StartJudgement(level="bad", words=f"{problem.message} {problem.hint}".strip())
-        )
+        self._show_judgement(Light("bad", f"{problem.message} {problem.hint}".strip()))
 
     # -- starting
 

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from app.models.psf_volume import PsfVolume
+from app.models.verdict import Level, Verdict, worst
 from decode_engine.domain.calibration import Calibration, CalibrationQuality
 from decode_engine.io.calibrations import CalibrationReport, PixelSize
 
 __all__ = [
-    "Verdict",
     "bead_verdicts",
     "fact_lines",
     "pixel_verdicts",
     "precision_verdict",
     "sigma_2d_nm",
 ]
-
-Level = Literal["ok", "doubt", "bad", "none"]
 
 # Judged where two out of three calibrations of an ordinary microscope would pass.
 _FEW_BEADS = 5
@@ -31,15 +27,6 @@ _SCATTER_NM = (25.0, 60.0)
 _PIXEL_TOLERANCE = 0.01  # as the engine's
 _LONGEST_WORD = 40
 _USABLE_FACTOR = 2.0  # heights whose z bound is at most this often the best one's
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """One line of the card: a light, what it is about, and words."""
-
-    level: Level
-    title: str
-    text: str
 
 
 def sigma_2d_nm(na: float, wavelength_nm: float) -> float:
@@ -132,7 +119,7 @@ def _residual_verdict(residual: float) -> Verdict:
 
 def _axial_verdict(slope: float, scatter_nm: float) -> Verdict:
     levels = (_level(abs(slope - 1), _SLOPE), _level(scatter_nm, _SCATTER_NM))
-    level: Level = "bad" if "bad" in levels else "doubt" if "doubt" in levels else "ok"
+    level = worst(levels)
     text = (
         f"Fitted heights follow the stage with slope {slope:.3f} (1 is perfect) and scatter by "
         f"{scatter_nm:.0f} nm."

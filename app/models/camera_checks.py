@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from app.models.camera_proposal import CameraProposal
 from app.models.movie_sample import MovieSample
+from app.models.verdict import Light
 from decode_engine.analysis.noise_check import DimPixelNoise
 from decode_engine.contract.configs import CameraConfig
 
-__all__ = ["Light", "check_values", "check_with_movie"]
-
-Level = Literal["ok", "doubt", "bad", "none"]
+__all__ = ["check_values", "check_with_movie"]
 
 _DATA_SHEET = "check the camera's data sheet"
 _LIKELY_RATIO = (0.6, 2.0)  # of measured to expected noise; blinking makes it larger
-
-
-class Light(NamedTuple):
-    """Level of a plausibility light and its words."""
-
-    level: Level
-    text: str
 
 
 class _Usual(NamedTuple):

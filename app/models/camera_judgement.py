@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from app.models.camera_checks import Light, check_values, check_with_movie
+from app.models.camera_checks import check_values, check_with_movie
 from app.models.camera_proposal import CameraProposal
 from app.models.movie_sample import MovieSample
 from app.models.problem import Problem
+from app.models.verdict import Light
 from decode_engine.analysis.noise_check import dim_pixel_noise
 from decode_engine.contract.configs import CameraConfig
 from decode_engine.domain.camera import CameraModel

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from app.models.verdict import Level, Verdict, worst
 from decode_engine.analysis.frame_statistics import FrameStatistics
 from decode_engine.analysis.simulation_match import Typical, background_levels, refine
 from decode_engine.contract.configs import SimulationConfig
@@ -18,7 +19,6 @@ __all__ = [
     "QUANTITIES",
     "Change",
     "Histograms",
-    "Match",
     "Quantity",
     "changes",
     "histogram",
@@ -30,7 +30,6 @@ __all__ = [
 Histograms: TypeAlias = dict[
     str, tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 ]
-Level = Literal["ok", "doubt", "bad", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +55,6 @@ _FEW_SPOTS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
-    """One line: a light, the quantity and what to do about it."""
-
-    level: Level
-    title: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """A proposed change of a setting."""
 
@@ -75,7 +65,7 @@ class Change:
 
 def match(
     own: FrameStatistics, simulated: FrameStatistics, typical: Typical, config: SimulationConfig
-) -> list[Match]:
+) -> list[Verdict]:
     """Compare quantity by quantity.
 
     Parameters
@@ -86,7 +76,7 @@ def match(
     config : SimulationConfig
     """
     if len(own.spot_photons) < _FEW_SPOTS:
-        few = Match(
+        few = Verdict(
             level="doubt",
             title="Spots",
             text=f"Only {len(own.spot_photons)} spots stand out in the frames looked at, too few "
@@ -184,27 +174,27 @@ def _in_range(value: float, low: float, high: float) -> Level:
 
 def _background(
     own: FrameStatistics, simulated: FrameStatistics, typical: Typical, config: SimulationConfig
-) -> Match:
+) -> Verdict:
     dark, middle, bright = background_levels(own, simulated, typical)
     low, high = config.background_min, config.background_max
     levels = {_in_range(value, low, high) for value in (dark, middle, bright)}
-    level: Level = "bad" if "bad" in levels else "doubt" if "doubt" in levels else "ok"
+    level = worst(levels)
     text = (
         f"Your frames have about {middle:.3g} photons per pixel ({dark:.3g} to "
         f"{bright:.3g}); simulated are {low:g} to {high:g}."
     )
     if level != "ok":
         text += ' Raise "Background, highest".' if bright > high else ' Lower "Background, lowest".'
-    return Match(level=level, title="Background", text=text)
+    return Verdict(level=level, title="Background", text=text)
 
 
 def _number(
     own: FrameStatistics, simulated: FrameStatistics, typical: Typical, config: SimulationConfig
-) -> Match:
+) -> Verdict:
     theirs = float(simulated.spots_per_um2.mean())
     if theirs <= 0:
         text = "No spots stand out in the simulated frames: they are too dim or too few."
-        return Match(level="bad", title="Number", text=text)
+        return Verdict(level="bad", title="Number", text=text)
     density = typical.density_per_um2 * float(own.spots_per_um2.mean()) / theirs
     low, high = config.density_min_per_um2, config.density_max_per_um2
     level = _in_range(density, low, high)
@@ -214,12 +204,12 @@ def _number(
     )
     if level != "ok":
         text += ' Raise "Density, highest".' if density > high else ' Lower "Density, lowest".'
-    return Match(level=level, title="Number", text=text)
+    return Verdict(level=level, title="Number", text=text)
 
 
-def _brightness(own: FrameStatistics, simulated: FrameStatistics, typical: Typical) -> Match:
+def _brightness(own: FrameStatistics, simulated: FrameStatistics, typical: Typical) -> Verdict:
     if not len(simulated.spot_photons):
-        return Match(level="none", title="Brightness", text="No simulated spot stands out.")
+        return Verdict(level="none", title="Brightness", text="No simulated spot stands out.")
     ratio = float(np.median(own.spot_photons) / np.median(simulated.spot_photons))
     level = _level(ratio, 0.15, 0.5)
     if level == "ok":
@@ -231,13 +221,13 @@ def _brightness(own: FrameStatistics, simulated: FrameStatistics, typical: Typic
             f"Your molecules are {words} the simulated ones: {verb} "
             f'"Photons, mean" to about {_number_words(typical.flux_mean * ratio)}.'
         )
-    return Match(level=level, title="Brightness", text=text)
+    return Verdict(level=level, title="Brightness", text=text)
 
 
-def _width(own: FrameStatistics, simulated: FrameStatistics) -> Match:
+def _width(own: FrameStatistics, simulated: FrameStatistics) -> Verdict:
     mine, theirs = _values("width", own), _values("width", simulated)
     if not len(mine) or not len(theirs):
-        return Match(level="none", title="Width", text="Too few bright spots to compare widths.")
+        return Verdict(level="none", title="Width", text="Too few bright spots to compare widths.")
     ratio = float(np.median(mine) / np.median(theirs))
     level = _level(ratio, 0.08, 0.2)
     if level == "ok":
@@ -248,14 +238,14 @@ def _width(own: FrameStatistics, simulated: FrameStatistics) -> Match:
             f"Your spots are {words} the simulated ones: check the calibration, the pixel size "
             "and the height range."
         )
-    return Match(level=level, title="Width", text=text)
+    return Verdict(level=level, title="Width", text=text)
 
 
 def _duration(
     own: FrameStatistics, simulated: FrameStatistics, typical: Typical, estimate: Typical
-) -> Match:
+) -> Verdict:
     if not (math.isfinite(own.persistence) and math.isfinite(simulated.persistence)):
-        return Match(level="none", title="On-time", text="Too few spots to tell the on-time.")
+        return Verdict(level="none", title="On-time", text="Too few spots to tell the on-time.")
     ratio = estimate.lifetime_frames / typical.lifetime_frames
     level = _level(ratio, 0.3, 1.0)
     if level == "ok":
@@ -265,10 +255,10 @@ def _duration(
             f"Your molecules stay on for about {estimate.lifetime_frames:.2g} frames, the "
             f"simulated ones for {typical.lifetime_frames:g}."
         )
-    return Match(level=level, title="On-time", text=text)
+    return Verdict(level=level, title="On-time", text=text)
 
 
-def _pixels(own: FrameStatistics, simulated: FrameStatistics) -> Match:
+def _pixels(own: FrameStatistics, simulated: FrameStatistics) -> Verdict:
     """Compare the brightest hundredth of the pixels, above the median."""
     mine, theirs = (
         float(np.quantile(s.pixel_photons, 0.99) - np.median(s.pixel_photons))
@@ -281,10 +271,10 @@ def _pixels(own: FrameStatistics, simulated: FrameStatistics) -> Match:
     else:
         side = "brighter" if ratio > 1 else "darker"
         text = f"Your brightest pixels are {side} ({mine:.3g} above the middle, not {theirs:.3g})."
-    return Match(level=level, title="Pixels", text=text)
+    return Verdict(level=level, title="Pixels", text=text)
 
 
-def summary(matches: Sequence[Match]) -> str:
+def summary(matches: Sequence[Verdict]) -> str:
     """Say in one line how many quantities agree."""
     good = sum(m.level == "ok" for m in matches)
     judged = sum(m.level != "none" for m in matches)

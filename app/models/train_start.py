@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from app.models.project import ProjectSettings, RunRecord
+from app.models.verdict import Light
 from decode_engine.errors import InputError
 from decode_engine.io.models import ModelBundle, read_model
 from decode_engine.io.resources import resource_path
 
-__all__ = ["StartChoice", "StartJudgement", "judge_start", "model_of_run", "start_choices"]
+__all__ = ["StartChoice", "judge_start", "model_of_run", "start_choices"]
 
 _PIXEL_TOLERANCE = 0.05
 
@@ -22,14 +22,6 @@ class StartChoice:
 
     words: str
     path: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartJudgement:
-    """Whether a training can start from a model, and whether it gains by it."""
-
-    level: Literal["ok", "doubt", "bad"]
-    words: str
 
 
 def model_of_run(run: RunRecord) -> str | None:
@@ -62,7 +54,7 @@ def example_model() -> str | None:
         return None
 
 
-def judge_start(path: str, settings: ProjectSettings) -> StartJudgement:
+def judge_start(path: str, settings: ProjectSettings) -> Light:
     """Read a model and say whether the project's training can start from it.
 
     Raises
@@ -73,16 +65,16 @@ def judge_start(path: str, settings: ProjectSettings) -> StartJudgement:
     bundle = read_model(Path(path))
     refusal = _refusal(bundle, settings)
     if refusal:
-        return StartJudgement(level="bad", words=refusal)
+        return Light("bad", refusal)
     differences = _differences(bundle, settings)
     about = _about(bundle)
     if differences:
-        return StartJudgement(
-            level="doubt",
-            words=f"Compatible, but made for {'; '.join(differences)}. It still saves time; "
+        return Light(
+            "doubt",
+            f"Compatible, but made for {'; '.join(differences)}. It still saves time; "
             f"give the training a few minutes more. {about}",
         )
-    return StartJudgement(level="ok", words=f"Compatible. {about}")
+    return Light("ok", f"Compatible. {about}")
 
 
 def _refusal(bundle: ModelBundle, settings: ProjectSettings) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-__all__ = ["Verdict", "judge_training"]
+from app.models.verdict import Level, worst
 
-Level = Literal["ok", "doubt", "bad"]
+__all__ = ["TrainingVerdict", "judge_training"]
 
 # Robust RMSE over the single-molecule bound; the bound ignores neighbours, so dense frames
 # stay above 1 however long one trains.
@@ -19,7 +19,7 @@ _HONEST = (0.8, 1.25)  # standard deviation of error / sigma
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class TrainingVerdict:
     """What to think of a model.
 
     Attributes
@@ -39,7 +39,7 @@ class Verdict:
     advice: str
 
 
-def judge_training(metrics: Mapping[str, Any]) -> Verdict | None:
+def judge_training(metrics: Mapping[str, Any]) -> TrainingVerdict | None:
     """Judge the scores of a validation; None where it found nothing to judge by.
 
     Parameters
@@ -54,14 +54,14 @@ def judge_training(metrics: Mapping[str, Any]) -> Verdict | None:
     ratio = _worst(metrics, "rmse_over_crlb_robust_", highest=True)
     spread = _worst(metrics, "z_score_", highest=None)
     levels = [_detection_level(jaccard), _precision_level(ratio), _honesty_level(spread)]
-    level: Level = "bad" if "bad" in levels else "doubt" if "doubt" in levels else "ok"
+    level = worst(levels)
     headline = {
         "ok": "This model is ready to use.",
         "doubt": "This model is usable, but longer training would improve it.",
         "bad": "This model has not learned enough yet.",
     }[level]
     sentences = (_detection(metrics, jaccard), _precision(metrics, ratio), _honesty(spread))
-    return Verdict(
+    return TrainingVerdict(
         level=level,
         headline=headline,
         sentences=tuple(s for s in sentences if s),

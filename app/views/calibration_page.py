@@ -22,9 +22,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.models.calibration_words import Verdict
 from app.models.psf_volume import PsfVolume
 from app.models.steps import Step
+from app.models.verdict import Verdict
 from app.views.calibration_ways import WAY_WIDTH, BeadsWay, FileWay, FlatWay
 from app.views.naming import named
 from app.views.page import Page
@@ -111,7 +111,7 @@ class CalibrationPage(Page):
 
     def show_verdicts(self, verdicts: Sequence[Verdict]) -> None:
         """Show how good the calibration is, in words."""
-        self.verdicts.show_lines([(v.level, v.title, v.text) for v in verdicts])
+        self.verdicts.show_lines(verdicts)
         doubtful = sum(v.level in ("doubt", "bad") for v in verdicts)
         self._tabs.setTabText(
             self._tabs.indexOf(self._quality), f"How good is it? ({doubtful} ▲)" * bool(doubtful)

@@ -23,8 +23,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.models.camera_checks import Light
 from app.models.steps import Step
+from app.models.verdict import Light
 from app.views.charts import HistogramChart
 from app.views.form import ConfigForm, FieldGroup
 from app.views.naming import named

@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QGridLayout, QLabel, QToolButton, QVBoxLayout, QWidget
 
+from app.models.verdict import Level
 from app.views.form_fields import (
     FieldEditor,
     FieldProblem,
     FieldSpec,
-    LightLevel,
     LightMark,
     describe,
 )
@@ -125,7 +125,7 @@ class ConfigForm(QWidget):
             return what
         return f"{what}: {', '.join(map(_inside_a_sentence, labels))}"
 
-    def set_light(self, field: str, level: LightLevel, text: str) -> None:
+    def set_light(self, field: str, level: Level, text: str) -> None:
         """Show a plausibility light beside a field; doubts are also written below it."""
         row = self._rows[field]
         row.light.show_level(level, text)
@@ -303,7 +303,7 @@ class _Message(QWidget):
         self._mark = LightMark()
         self._text = QLabel()
         self._text.setWordWrap(True)
-        self._level: LightLevel = "none"
+        self._level: Level = "none"
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 2)
         grid.addWidget(self._mark, 0, 0, Qt.AlignmentFlag.AlignTop)
@@ -315,7 +315,7 @@ class _Message(QWidget):
     def text(self) -> str:
         return self._text.text()
 
-    def show_text(self, level: LightLevel, text: str) -> None:
+    def show_text(self, level: Level, text: str) -> None:
         self._level = level
         self._text.setText(text)
         self._mark.show_level(level if text else "none", text)
@@ -328,7 +328,7 @@ class _Row:
     def __init__(self, spec: FieldSpec, labels: Mapping[str, str], grid: QGridLayout) -> None:
         self.spec = spec
         self.advice = ""
-        self.advice_level: LightLevel = "none"
+        self.advice_level: Level = "none"
         self.label = QLabel(spec.label)
         self.editor = FieldEditor(spec, labels)
         self.label.setBuddy(self.editor.main)

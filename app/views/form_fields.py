@@ -12,6 +12,7 @@ from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPalette, QPen, QPolygonF, QWheelEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QWidget
 
+from app.models.verdict import Level
 from app.views.naming import named
 from decode_engine.contract.base import Config
 
@@ -19,7 +20,6 @@ __all__ = [
     "FieldEditor",
     "FieldProblem",
     "FieldSpec",
-    "LightLevel",
     "LightMark",
     "describe",
     "parse_number",
@@ -27,7 +27,6 @@ __all__ = [
     "schema_properties",
 ]
 
-LightLevel = Literal["ok", "doubt", "bad", "none"]
 Kind = Literal["float", "int", "bool", "str", "choice", "number_or_text", "numbers"]
 
 _SUFFIXES = ("_per_um2", "_per_adu", "_nm", "_um", "_px", "_adu", "_ms", "_s", "_e")
@@ -385,13 +384,13 @@ class FieldEditor(QWidget):
 class LightMark(QWidget):
     """A plausibility light: disc with tick, triangle, or square with cross."""
 
-    _LIGHT: ClassVar[dict[LightLevel, str]] = {
+    _LIGHT: ClassVar[dict[Level, str]] = {
         "ok": "#1B7F4B",
         "doubt": "#B26A00",
         "bad": "#C02A2A",
     }
-    _DARK: ClassVar[dict[LightLevel, str]] = {"ok": "#4CC38A", "doubt": "#F2B34A", "bad": "#FF7B72"}
-    _WORDS: ClassVar[dict[LightLevel, str]] = {
+    _DARK: ClassVar[dict[Level, str]] = {"ok": "#4CC38A", "doubt": "#F2B34A", "bad": "#FF7B72"}
+    _WORDS: ClassVar[dict[Level, str]] = {
         "ok": "plausible",
         "doubt": "doubtful",
         "bad": "implausible",
@@ -400,10 +399,10 @@ class LightMark(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.level: LightLevel = "none"
+        self.level: Level = "none"
         self.setFixedSize(18, 18)
 
-    def show_level(self, level: LightLevel, text: str) -> None:
+    def show_level(self, level: Level, text: str) -> None:
         """Show a level and, as tooltip, why."""
         self.level = level
         self.setToolTip(text)
@@ -411,7 +410,7 @@ class LightMark(QWidget):
         self.update()
 
     @classmethod
-    def color(cls, level: LightLevel, palette: QPalette) -> QColor:
+    def color(cls, level: Level, palette: QPalette) -> QColor:
         """Return the colour of a level on a palette's window."""
         dark = palette.color(QPalette.ColorRole.Window).lightness() < 128
         return QColor((cls._DARK if dark else cls._LIGHT)[level])

@@ -17,8 +17,9 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.models.match_words import QUANTITIES, Change, Histograms, Match
+from app.models.match_words import QUANTITIES, Change, Histograms
 from app.models.steps import Step
+from app.models.verdict import Verdict
 from app.views.charts import HistogramChart
 from app.views.form import ConfigForm, FieldGroup
 from app.views.frame_pair import FramePair
@@ -152,9 +153,9 @@ class SimulationPage(Page):
         self._proposal.setText(f"<table>{''.join(lines)}</table>")
         self._proposal_box.setVisible(bool(proposal))
 
-    def show_matches(self, matches: Sequence[Match]) -> None:
+    def show_matches(self, matches: Sequence[Verdict]) -> None:
         """Show how well each quantity agrees."""
-        self.matches.show_lines([(m.level, m.title, m.text) for m in matches])
+        self.matches.show_lines(matches)
 
     def show_histograms(self, histograms: Histograms, *, with_simulated: bool) -> None:
         """Draw the histograms of both, or of the own frames alone; empty takes them away."""

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 
 from app.models.job_state import JobState
 from app.models.training_curves import TrainingCurves
-from app.models.training_verdict import Verdict
+from app.models.training_verdict import TrainingVerdict
 from app.views.form_fields import LightMark
 from app.views.job_panel import JobPanel
 from app.views.naming import named
@@ -125,7 +125,7 @@ class TrainProgress(QWidget):
             worst = max(values, key=lambda v: abs(math.log(v)) if v > 0 else math.inf, default=None)
             label.setText("–" if worst is None else pattern.format(worst))
 
-    def show_verdict(self, verdict: Verdict | None) -> None:
+    def show_verdict(self, verdict: TrainingVerdict | None) -> None:
         """Say how good the model is; None while that is open."""
         self._verdict.show_verdict(verdict)
         self._verdict_area.setVisible(verdict is not None)
@@ -208,7 +208,7 @@ class _VerdictCard(QFrame):
         grid.setColumnStretch(1, 1)
         grid.setRowStretch(2, 1)
 
-    def show_verdict(self, verdict: Verdict | None) -> None:
+    def show_verdict(self, verdict: TrainingVerdict | None) -> None:
         """Show a verdict; None hides the card."""
         self.setVisible(verdict is not None)
         if verdict is None:

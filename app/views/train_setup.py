@@ -23,8 +23,9 @@ from PySide6.QtWidgets import (
 
 from app.models.steps import Step
 from app.models.train_job import TrainInput
+from app.models.verdict import Level
 from app.views.form import ConfigForm, FieldGroup
-from app.views.form_fields import LightLevel, LightMark
+from app.views.form_fields import LightMark
 from app.views.naming import named
 from app.views.side_column import SideColumn
 from decode_engine.contract.configs import TrainingConfig
@@ -120,7 +121,7 @@ class TrainSetup(QWidget):
         self._start.setCurrentIndex(max(0, self._start.findData(current)))
         self._start.blockSignals(False)
 
-    def set_start_judgement(self, level: LightLevel, words: str) -> None:
+    def set_start_judgement(self, level: Level, words: str) -> None:
         """Say whether the chosen model fits."""
         self._start_mark.show_level(level, words)
         self._start_words.setText(words)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QGridLayout, QLabel, QWidget
 
-from app.views.form_fields import LightLevel, LightMark
+from app.models.verdict import Verdict
+from app.views.form_fields import LightMark
 from app.views.naming import named
 
 __all__ = ["VerdictList"]
@@ -35,8 +36,8 @@ class VerdictList(QWidget):
             self._grid.setVerticalSpacing(2)
         self._rows: list[tuple[QWidget, QLabel, QLabel]] = []
 
-    def show_lines(self, lines: Sequence[tuple[LightLevel, str, str]]) -> None:
-        """Show (level, title, text) of each line."""
+    def show_lines(self, lines: Sequence[Verdict]) -> None:
+        """Show one row for each line."""
         while len(self._rows) < len(lines):
             self._add_row()
         for row, (mark, title, text) in enumerate(self._rows):
@@ -44,10 +45,10 @@ class VerdictList(QWidget):
             for widget in (mark, title, text):
                 widget.setVisible(used)
             if used and isinstance(mark, LightMark):
-                level, name, words = lines[row]
-                mark.show_level(level, words)
-                title.setText(name)
-                text.setText(words)
+                line = lines[row]
+                mark.show_level(line.level, line.text)
+                title.setText(line.title)
+                text.setText(line.text)
 
     @property
     def texts(self) -> list[str]:

@@ -144,7 +144,7 @@ def test_the_example_model_fits_the_default_training() -> None:
     assert path is not None
     judgement = judge_start(path, _settings())
     assert judgement.level == "ok"
-    assert "100 nm pixels" in judgement.words
+    assert "100 nm pixels" in judgement.text
 
 
 def test_differences_are_named() -> None:
@@ -156,8 +156,8 @@ def test_differences_are_named() -> None:
     )
     judgement = judge_start(path, settings)
     assert judgement.level == "doubt"
-    assert "130 nm" in judgement.words
-    assert "flat" in judgement.words
+    assert "130 nm" in judgement.text
+    assert "flat" in judgement.text
 
 
 def test_another_network_is_refused_before_the_training_starts() -> None:

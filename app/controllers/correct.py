@@ -92,7 +92,7 @@ class CorrectController(PageController):
         self.page.show_empty(path is None)
         if path is None:
             self._loaded = None
-            panel.set_fields(())
+            panel.charts.set_fields(())
             panel.set_enabled(False)
             panel.set_words("")
             self.page.show_notice("")
@@ -129,7 +129,7 @@ class CorrectController(PageController):
         self._loaded = loaded
         self.page.show_problem(None)
         self.page.show_notice(" ".join(self.context.tables.remarks(loaded.path)))
-        self.page.filters.set_fields(loaded.fields)
+        self.page.filters.charts.set_fields(loaded.fields)
         self.page.filters.set_enabled(len(loaded.table) > 0)
         self._refresh()
 
@@ -149,7 +149,7 @@ class CorrectController(PageController):
         assert self._loaded is not None
         for field in self._loaded.fields:
             cuts = cuts_of(self.context.session.settings.filters, field)
-            self.page.filters.set_cuts(field.key, *cuts)
+            self.page.filters.charts.set_cuts(field.key, *cuts)
 
     def _filter(self, loaded: _Loaded, filters: FilterConfig) -> None:
         self._shown = (loaded.path, filters)
@@ -164,7 +164,7 @@ class CorrectController(PageController):
         panel = self.page.filters
         panel.set_words(filtered.words)
         for key, histogram in filtered.histograms.items():
-            panel.set_histogram(key, histogram)
+            panel.charts.set_histogram(key, histogram)
         for view, picture in ((panel.kept, filtered.kept), (panel.left_out, filtered.left_out)):
             if picture is None:
                 view.clear("Nothing.")

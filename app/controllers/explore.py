@@ -268,7 +268,7 @@ class ExploreController(PageController):
             return
         self._table = opened
         self._fields = opened.fields
-        self.page.filters.set_fields(self._fields)
+        self.page.filters.charts.set_fields(self._fields)
         self._recall_look(opened.sources)
         self._filters = self.context.session.settings.filters
         self._show_cuts()
@@ -396,7 +396,7 @@ class ExploreController(PageController):
 
     def _show_cuts(self) -> None:
         for field in self._fields:
-            self.page.filters.set_cuts(field.key, *cuts_of(self._filters, field))
+            self.page.filters.charts.set_cuts(field.key, *cuts_of(self._filters, field))
 
     def _update_histograms(self, kept: BoolArray | None) -> None:
         opened, fields = self._table, self._fields
@@ -414,7 +414,7 @@ class ExploreController(PageController):
 
     def _show_histograms(self, histograms: Mapping[str, ColumnHistogram]) -> None:
         for key, histogram in histograms.items():
-            self.page.filters.set_histogram(key, histogram)
+            self.page.filters.charts.set_histogram(key, histogram)
 
     # --- Mouse ------------------------------------------------------------------------------
 

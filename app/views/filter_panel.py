@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -16,8 +13,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.models.explore_filters import ColumnHistogram, FilterField
-from app.views.charts import HistogramChart
+from app.views.filter_charts import FilterCharts
 from app.views.localize_live import LivePicture
 from app.views.naming import named
 
@@ -41,7 +37,7 @@ class FilterPanel(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.charts: dict[str, HistogramChart] = {}
+        self.charts = FilterCharts("correct", kept="kept", columns=_COLUMNS)
         self.words = named(QLabel(), "correct-words")
         self.words.setWordWrap(True)
         self.kept = LivePicture()
@@ -56,46 +52,10 @@ class FilterPanel(QWidget):
         )
         self.reset = named(QPushButton("Keep everything"), "correct-reset")
         self.reset.setToolTip("Takes all limits away. Undo brings them back.")
-        self._grid = QGridLayout()
-        self._grid.setContentsMargins(0, 0, 8, 0)
         self._lay_out()
+        self.charts.cuts_changed.connect(self.cuts_changed)
         self.suggest.clicked.connect(lambda: self.suggest_requested.emit())
         self.reset.clicked.connect(lambda: self.reset_requested.emit())
-
-    def set_fields(self, fields: Sequence[FilterField]) -> None:
-        """Make one chart for each field; none clears the panel."""
-        if [f.key for f in fields] == list(self.charts):
-            return
-        for chart in self.charts.values():
-            self._grid.removeWidget(chart)
-            chart.setParent(None)
-            chart.deleteLater()
-        self.charts = {}
-        for number, field in enumerate(fields):
-            chart = HistogramChart(field.label, field.unit, with_cuts=True)
-            chart.setObjectName(f"correct-{field.key}")
-            chart.setToolTip(field.tip)
-            chart.setMinimumHeight(190)
-            chart.cuts_changed.connect(
-                lambda low, high, key=field.key: self.cuts_changed.emit(key, low, high)
-            )
-            self._grid.addWidget(chart, number // _COLUMNS, number % _COLUMNS)
-            self.charts[field.key] = chart
-
-    def set_histogram(self, key: str, histogram: ColumnHistogram) -> None:
-        """Show the counts of one quantity, all and kept."""
-        chart = self.charts.get(key)
-        if chart is None:
-            return
-        chart.set_histogram("all", histogram.edges, histogram.counts)
-        shown = histogram.counts if histogram.shown is None else histogram.shown
-        chart.set_histogram("kept", histogram.edges, shown)
-
-    def set_cuts(self, key: str, low: float, high: float) -> None:
-        """Put the cut lines of one quantity; does not emit."""
-        chart = self.charts.get(key)
-        if chart is not None and chart.cuts != (low, high):
-            chart.set_cuts(low, high)
 
     def set_words(self, text: str) -> None:
         """Say how many stay and what that does to the precision."""
@@ -109,8 +69,8 @@ class FilterPanel(QWidget):
     def _lay_out(self) -> None:
         inner = QWidget()
         column = QVBoxLayout(inner)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(self._grid)
+        column.setContentsMargins(0, 0, 8, 0)
+        column.addWidget(self.charts)
         column.addStretch()
         area = QScrollArea()
         area.setWidgetResizable(True)

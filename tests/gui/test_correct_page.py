@@ -54,27 +54,27 @@ def _words(controller: CorrectController) -> str:
 
 
 def test_each_quantity_of_the_table_has_a_chart(controller: CorrectController) -> None:
-    assert list(controller.page.filters.charts) == ["photons", "sigma_lateral", "z", "frame"]
+    assert list(controller.page.filters.charts.charts) == ["photons", "sigma_lateral", "z", "frame"]
 
 
 def test_moving_a_cut_changes_the_project_and_can_be_undone(
     qtbot: QtBot, controller: CorrectController
 ) -> None:
     session, panel = controller.context.session, controller.page.filters
-    panel.charts["photons"].cuts_changed.emit(500.0, np.inf)
+    panel.charts.charts["photons"].cuts_changed.emit(500.0, np.inf)
     qtbot.waitUntil(lambda: "500 of 1,000" in _words(controller), timeout=10_000)
     assert session.settings.filters.ranges == (FilterRange(column="photons", low=500.0),)
     qtbot.waitUntil(lambda: panel.left_out.words.startswith("500"), timeout=5_000)
     session.undo()
     qtbot.waitUntil(lambda: "1,000 of 1,000" in _words(controller), timeout=10_000)
-    assert panel.charts["photons"].cuts == (-np.inf, np.inf)
+    assert panel.charts.charts["photons"].cuts == (-np.inf, np.inf)
 
 
 def test_suggested_limits_cut_the_tail(qtbot: QtBot, controller: CorrectController) -> None:
     panel = controller.page.filters
     qtbot.mouseClick(panel.suggest, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: "900 of 1,000" in _words(controller), timeout=10_000)
-    assert panel.charts["sigma_lateral"].cuts == (-np.inf, 30.0)
+    assert panel.charts.charts["sigma_lateral"].cuts == (-np.inf, 30.0)
     qtbot.mouseClick(panel.reset, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: "1,000 of 1,000" in _words(controller), timeout=10_000)
 

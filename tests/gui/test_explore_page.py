@@ -175,7 +175,7 @@ def test_filters_act_at_once_and_become_the_projects(
     opened: ExploreController, qtbot: QtBot
 ) -> None:
     session = opened.context.session
-    opened.page.filters.chart("photons").cuts_changed.emit(1000.0, math.inf)
+    opened.page.filters.charts.charts["photons"].cuts_changed.emit(1000.0, math.inf)
     settle(qtbot, opened)
     assert f"{N - 1000:,} of {N:,}" in text(opened, "count")
     assert density(opened).sum() == pytest.approx(N - 1000, rel=0.01)
@@ -185,17 +185,17 @@ def test_filters_act_at_once_and_become_the_projects(
     session.undo()
     settle(qtbot, opened)
     assert f"{N:,} of {N:,}" in text(opened, "count")
-    assert opened.page.filters.chart("photons").cuts == (-math.inf, math.inf)
+    assert opened.page.filters.charts.charts["photons"].cuts == (-math.inf, math.inf)
     session.redo()
     settle(qtbot, opened)
-    assert opened.page.filters.chart("photons").cuts == (1000.0, math.inf)
+    assert opened.page.filters.charts.charts["photons"].cuts == (1000.0, math.inf)
     qtbot.mouseClick(child(opened.page, QPushButton, "filter-reset"), Qt.MouseButton.LeftButton)
     settle(qtbot, opened)
     assert f"{N:,} of {N:,}" in text(opened, "count")
 
 
 def test_leaving_the_page_saves_a_cut_that_just_moved(opened: ExploreController) -> None:
-    opened.page.filters.chart("photons").cuts_changed.emit(1000.0, math.inf)
+    opened.page.filters.charts.charts["photons"].cuts_changed.emit(1000.0, math.inf)
     opened.deactivate()
     assert opened.context.session.settings.filters.ranges
 
@@ -204,7 +204,7 @@ def test_choices_do_not_leak_into_another_project(
     opened: ExploreController, tmp_path: Path, qtbot: QtBot
 ) -> None:
     session = opened.context.session
-    opened.page.filters.chart("photons").cuts_changed.emit(1000.0, math.inf)
+    opened.page.filters.charts.charts["photons"].cuts_changed.emit(1000.0, math.inf)
     opened.page.canvas.zoom_by(2.0)
     assert session.new(tmp_path / "other") is None
     settle(qtbot, opened)
@@ -233,7 +233,7 @@ def test_the_wheel_scrolls_past_what_is_not_chosen(opened: ExploreController, qt
 
 
 def test_another_pages_filters_are_followed(opened: ExploreController, qtbot: QtBot) -> None:
-    opened.page.filters.chart("z").cuts_changed.emit(-math.inf, 0.0)
+    opened.page.filters.charts.charts["z"].cuts_changed.emit(-math.inf, 0.0)
     opened.deactivate()
     filters = opened.context.session.settings.filters
     opened.context.session.update("Other", filters=type(filters)())

@@ -287,18 +287,6 @@ class PointStore:
         n = kernels.rows_in_polygon(columns, ranges, corners, found)
         return np.sort(self._order[found[:n]].astype(np.int64))
 
-    def suggest_range(self, color: str = "z") -> tuple[float, float]:
-        """Return values for the first and the last colour: the central 98 %, rounded outwards."""
-        values = self._colors(Style(color=color).column)
-        sample = values[:: max(1, values.size // 200_000)]
-        finite = sample[np.isfinite(sample)]
-        if not finite.size:
-            return 0.0, 1.0
-        low, high = (float(v) for v in np.quantile(finite, (0.01, 0.99)))
-        step = 10.0 ** math.floor(math.log10(max(high - low, 1e-3)) - 1.0)
-        low, high = math.floor(low / step) * step, math.ceil(high / step) * step
-        return (low, high) if high > low else (low - 5.0 * step, low + 5.0 * step)
-
     def _points(self, palette: Palette, mask: _Mask) -> Points:
         return Points(
             x=self._columns["x_nm"],

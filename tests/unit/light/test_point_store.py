@@ -310,7 +310,6 @@ def test_odd_tables_draw_what_they_have(pixel_size_nm: float, exact: bool) -> No
         pixels = tone(rendered, suggest_gain(rendered))
         assert (pixels.max() > 0) == (n > 0), name
         assert View.fitting(store.bounds_nm, 80, 60).pixel_size_nm > 0
-        store.suggest_range()
 
 
 def test_strays_far_away_cost_neither_memory_nor_the_overview() -> None:
@@ -324,15 +323,6 @@ def test_strays_far_away_cost_neither_memory_nor_the_overview() -> None:
     assert store.n == 19_999
     view = View(left_nm=1e9 - 640, top_nm=-600, pixel_size_nm=20, width_px=64, height_px=64)
     assert store.render(view, _COUNTS, exact=False).n_drawn == 1
-
-
-def test_two_dimensional_data_keep_a_usable_colour_range() -> None:
-    assert PointStore.build(_table(50, z_nm=np.full(50, np.nan))).suggest_range() == (0.0, 1.0)
-    low, high = PointStore.build(_table(50, z_nm=np.full(50, 30.0))).suggest_range()
-    assert low < 30 < high
-    low, high = PointStore.build(_table()).suggest_range()
-    assert -610 < low < -580
-    assert 580 < high < 610
 
 
 def test_rows_in_a_box_and_in_a_polygon() -> None:

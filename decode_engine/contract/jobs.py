@@ -255,7 +255,7 @@ class ImportSpec(Config):
         False, "Say how the file was understood, and what was guessed; --out may be left out."
     )
     format: str = setting(
-        "auto", "Format of the file (for example thunderstorm); by its content when left out."
+        "auto", "Format (for example thunderstorm); known by its content when left out."
     )
     pixel_size_x_nm: float | None = setting(
         None, "Pixel size along columns; overrides what the file says.", unit="nm", gt=0

@@ -28,7 +28,7 @@ from tests.unit.engine.bead_fields import CONFIG
 POSIX = PathMap.of([("/home/ann/data", "/mnt/lab"), ("/home/ann/data/fast", "/scratch")])
 WINDOWS = PathMap.of([("C:\\Users\\Ann", "/mnt/ann"), ("\\\\nas\\lab", "/nas/lab")])
 
-NO_PATHS = {"job", "device", "format"}
+NO_PATHS = {"job", "device", "format", "name"}
 
 
 @pytest.mark.parametrize(

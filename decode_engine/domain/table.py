@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
@@ -68,11 +69,7 @@ class ColumnTable:
     @classmethod
     def specs(cls) -> tuple[ColumnSpec, ...]:
         """Return the declared columns in order."""
-        return tuple(
-            ColumnSpec(name=f.name, **f.metadata)
-            for f in dataclasses.fields(cls)
-            if "dtype" in f.metadata
-        )
+        return _specs(cls)
 
     @classmethod
     def empty(cls) -> Self:
@@ -102,6 +99,16 @@ class ColumnTable:
 
     def __len__(self) -> int:
         return int(getattr(self, self.specs()[0].name).size)
+
+
+@functools.cache
+def _specs(table: type[ColumnTable]) -> tuple[ColumnSpec, ...]:
+    # Small tables are made thousands of times while a movie is localized.
+    return tuple(
+        ColumnSpec(name=f.name, **f.metadata)
+        for f in dataclasses.fields(table)
+        if "dtype" in f.metadata
+    )
 
 
 def _as_column(values: Any, spec: ColumnSpec) -> NDArray[Any]:

@@ -261,8 +261,10 @@ class _Run:
         limit = self._predictor.camera.saturation_adu
         if limit is None:
             return torch.zeros_like(raw[:, :1, :1], dtype=torch.bool).expand(raw.shape)
-        full = (raw.float() >= limit).float()
-        return functional.max_pool2d(full[:, None], 3, stride=1, padding=1)[:, 0] > 0
+        full = raw.float() >= limit
+        if not bool(full.any()):
+            return full
+        return functional.max_pool2d(full[:, None].float(), 3, stride=1, padding=1)[:, 0] > 0
 
     def _localize_tile(self, tile: Tile, run: Tensor, saturated: Tensor) -> dict[str, NDArray[Any]]:
         """Return the columns of the localizations that a tile owns.

@@ -171,8 +171,8 @@ class FastNet(LocalizationNetwork):
         x = x[..., :height, :width]
         with torch.autocast(x.device.type, enabled=False):
             # Sub-pixel outputs need more than bfloat16's 8 bits.
-            maps = functional.pixel_shuffle(self.last(x.to(self.last.weight.dtype)), _CELL_PX)
-            return _output(maps)
+            cells = self.last(x.to(self.last.weight.dtype)).contiguous()  # map by map from here on
+            return _output(functional.pixel_shuffle(cells, _CELL_PX))
 
     def forward(self, frames: Tensor) -> NetworkOutput:
         """Return the output of the middle frames of ``frames`` (N, T, H, W)."""

@@ -24,8 +24,8 @@ from decode_engine.io.dialects.base import (
 from decode_engine.io.dialects.convention import Convention
 from decode_engine.io.dialects.text import (
     choose,
-    encoding_guess,
     has_names,
+    layout_guesses,
     missing_column,
     read_columns,
     require_layout,
@@ -74,7 +74,7 @@ class Challenge:
         for name in ("frame", "x_nm", "y_nm"):
             if name not in chosen:
                 raise missing_column(layout, name, _NAMES[name])
-        guesses = [*encoding_guess(layout)]
+        guesses = [*layout_guesses(layout)]
         if "z_nm" in chosen:
             guesses.append(Guess("z sign", "opposite", "the challenges' z grows away from SMAP's"))
         source = Source(

@@ -41,7 +41,7 @@ from decode_engine.io.dialects.base import (
     ReadOptions,
 )
 from decode_engine.io.dialects.convention import Convention, Geometry
-from decode_engine.io.dialects.smap_sml import is_mirrored
+from decode_engine.io.dialects.smap_sml import is_mirrored, mirror_remarks
 from decode_engine.io.dialects.text import choose, missing_column, read_columns, require_layout
 from decode_engine.io.dialects.uncertainty import uncertainty_or_guess
 from decode_engine.io.fixed_point import Words, text_blocks
@@ -132,8 +132,7 @@ class DecodeH5:
 
     def remarks(self, table: Localizations, context: ExportContext) -> tuple[str, ...]:
         """Say what is made up, and what current SMAP makes of the file."""
-        del context
-        said = _made_up(table, self.variant)
+        said = [*_made_up(table, self.variant), *(mirror_remarks(context) if self.variant else ())]
         if not self.variant:
             said.append(
                 "Current SMAP loses photons and background of this format; for SMAP choose "
@@ -203,9 +202,9 @@ class DecodeCsv:
 
     def remarks(self, table: Localizations, context: ExportContext) -> tuple[str, ...]:
         """Say what is made up, and what current SMAP makes of the file."""
-        del context
         lost = "Current SMAP loses photons and background of DECODE's CSV; choose smap-sml for it."
-        return (*_made_up(table, self.variant), lost)
+        turned = mirror_remarks(context) if self.variant else ()
+        return (*_made_up(table, self.variant), *turned, lost)
 
     def write(
         self, path: Path, table: Localizations, context: ExportContext, *, overwrite: bool
@@ -355,6 +354,8 @@ def _assembled(
         guesses.append(Guess("unit of x and y", "px", "the file does not say it"))
     convention = _DECODE_NM if unit == "nm" else DECODE
     if mark := _SMAP_MARK.search(source.variant):
+        if not np.any(columns.get("sigma_photons", 0)):
+            columns.pop("sigma_photons", None)  # zeros that SMAP needs; nothing was known
         convention = _FOR_SMAP_MIRRORED if mark[3] else _FOR_SMAP
         geometry = dataclasses.replace(
             source.geometry,

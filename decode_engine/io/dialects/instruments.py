@@ -30,8 +30,8 @@ from decode_engine.io.dialects.base import (
 from decode_engine.io.dialects.convention import Convention, Geometry
 from decode_engine.io.dialects.text import (
     choose,
-    encoding_guess,
     has_names,
+    layout_guesses,
     missing_column,
     read_columns,
     require_layout,
@@ -78,7 +78,7 @@ class InstrumentTable:
         source = Source(
             dialect=self.name,
             geometry=geometry,
-            guesses=(*encoding_guess(layout), *self.guesses, *found),
+            guesses=(*layout_guesses(layout), *self.guesses, *found),
             unused=unused(layout, chosen),
             n_header_lines=layout.n_header_lines,
         )

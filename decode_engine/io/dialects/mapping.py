@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from decode_engine.contract.checking import validate
@@ -25,7 +25,7 @@ from decode_engine.io.dialects.base import (
 )
 from decode_engine.io.dialects.convention import Convention, Geometry
 from decode_engine.io.dialects.text import (
-    encoding_guess,
+    layout_guesses,
     missing_column,
     read_columns,
     require_layout,
@@ -59,6 +59,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "sigma_z_nm": ("sigma_z_nm", "locprecznm", "locprecz", "lpz", "uncertainty_z", "precisionz"),
 }  # fmt: skip
 _REQUIRED = ("frame", "x_nm", "y_nm")
+_ALIKE = 0.5  # of 1: letters in common
 
 
 def read_mapping(path: Path) -> ColumnMapping:
@@ -92,15 +93,28 @@ def write_mapping(path: Path, mapping: ColumnMapping, *, overwrite: bool = False
 def suggest_mapping(names: Sequence[str]) -> dict[str, str]:
     """Return, for our columns, the columns of a table that may mean the same; to be confirmed."""
     plain = {split_unit(name)[0].lower(): name for name in reversed(names)}
-    suggested: dict[str, str] = {}
-    for ours, words in _WORDS.items():
-        found = next((plain[word] for word in words if word in plain), None)
-        if found is None and ours in _REQUIRED:
-            near = difflib.get_close_matches(words[0], plain, n=1, cutoff=0.6)
-            found = plain[near[0]] if near else None
-        if found is not None:
-            suggested[ours] = found
-    return suggested
+    suggested = {
+        ours: plain[word]
+        for ours, words in _WORDS.items()
+        if (word := next((word for word in words if word in plain), None)) is not None
+    }
+    return {**suggested, **_nearest(plain, suggested)}
+
+
+def _nearest(plain: Mapping[str, str], known: Mapping[str, str]) -> dict[str, str]:
+    """Return the columns most alike those that are needed and not known by their names."""
+    found: dict[str, str] = {}
+    for ours in (name for name in _REQUIRED if name not in known):
+        # x and y differ by one letter only, so the first one counts.
+        free = [n for n, title in plain.items() if n[:1] == ours[0] and title not in known.values()]
+        likeness = {
+            name: max(difflib.SequenceMatcher(None, word, name).ratio() for word in _WORDS[ours])
+            for name in free
+        }
+        best = max(likeness, key=lambda name: likeness[name], default=None)
+        if best is not None and likeness[best] >= _ALIKE:
+            found[ours] = plain[best]
+    return found
 
 
 def is_table(sample: FileSample) -> Delimited | None:
@@ -131,6 +145,10 @@ def unknown_table(layout: Delimited) -> LocalizationsError:
         suggested = {"frame": "1", "x_nm": "2", "y_nm": "3"}
     else:
         message = f"{layout.path} is a table of an unknown program; its columns are {shown}."
+        plain = {split_unit(name)[0].lower() for name in layout.names}
+        for name in _REQUIRED:
+            if name in suggested and not plain & set(_WORDS[name]):
+                message += f" Nearest to {name!r} is {suggested[name]!r}."
         if missing:
             message += f" Nothing is like {' or '.join(repr(n) for n in missing)}."
     example = json.dumps({"columns": suggested, "xy_unit": "nm", "first_frame": 1})
@@ -174,7 +192,7 @@ class Mapped:
             geometry=Geometry(
                 pixel_size_x_nm=size, pixel_size_y_nm=mapping.pixel_size_y_nm or size
             ),
-            guesses=(*encoding_guess(layout), *_unit_doubts(layout, chosen, mapping)),
+            guesses=(*layout_guesses(layout), *_unit_doubts(layout, chosen, mapping)),
             unused=unused(layout, chosen),
             n_header_lines=layout.n_header_lines,
         )

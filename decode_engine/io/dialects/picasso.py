@@ -90,7 +90,11 @@ class Picasso:
                 names = _field_names(file.get(_DATASET))
         except OSError:
             return None
-        if not set(_REQUIRED) <= set(names):
+        missing = [name for name in _REQUIRED if name not in names]
+        if len(missing) == 1:  # reading it says which
+            why = f"it has the data set locs, but no {missing[0]} in it"
+            return Match(confidence=50, variant="incomplete", why=why)
+        if missing:
             return None
         variant = "3D" if "z" in names else "2D"
         return Match(confidence=95, variant=variant, why="it has the data set locs with x, y")

@@ -16,8 +16,8 @@ from decode_engine.io.dialects.base import (
 from decode_engine.io.dialects.convention import OURS
 from decode_engine.io.dialects.text import (
     choose,
-    encoding_guess,
     has_names,
+    layout_guesses,
     missing_column,
     read_columns,
     require_layout,
@@ -58,7 +58,7 @@ class Csv:
                 raise missing_column(layout, name, (name,))
         source = Source(
             dialect=self.name,
-            guesses=encoding_guess(layout),
+            guesses=layout_guesses(layout),
             unused=unused(layout, chosen),
             n_header_lines=layout.n_header_lines,
         )

@@ -140,7 +140,9 @@ def read_table(path: Path, options: ReadOptions | None = None, *, name: str = ""
             read_localizations(path)  # says what is wrong with it
         raise LocalizationsError(
             f"{path} is {describe_file_type(path)}, not a table of localizations that is known.",
-            hint="For a table of an unknown program, say which column means what (--mapping).",
+            hint="For a table of an unknown program, say which column means what (--mapping)."
+            if sample.is_text
+            else "Save it in a form that is known: SMAP, ThunderSTORM, Picasso, DECODE or CSV.",
         )
     return claim.dialect.read(path, options)
 

@@ -30,12 +30,17 @@ from decode_engine.io.dialects.base import (
     ReadOptions,
 )
 from decode_engine.io.dialects.convention import Geometry
-from decode_engine.io.dialects.smap_reading import SMAP, SMAP_MIRRORED, SMAP_NAMES
-from decode_engine.io.dialects.smap_sml import is_mirrored, smap_columns
+from decode_engine.io.dialects.smap_reading import (
+    MIRRORED_BACK,
+    SMAP,
+    SMAP_MIRRORED,
+    SMAP_NAMES,
+)
+from decode_engine.io.dialects.smap_sml import is_mirrored, mirror_remarks, smap_columns
 from decode_engine.io.dialects.text import (
     choose,
-    encoding_guess,
     has_names,
+    layout_guesses,
     missing_column,
     read_columns,
     require_layout,
@@ -99,7 +104,7 @@ class SmapCsv:
         is_short = layout.names[chosen["x_nm"]] == "x"
         geometry = _geometry_beside(path)
         mirrored = geometry.width_px is not None  # the preset tells the width only then
-        guesses = list(encoding_guess(layout))
+        guesses = list(layout_guesses(layout))
         if geometry.has_pixel_size:
             size = f"{geometry.pixel_size_x_nm:g} x {geometry.pixel_size_y_nm:g} nm"
             guesses.append(Guess("pixel size", size, "the importer preset beside the table"))
@@ -114,6 +119,7 @@ class SmapCsv:
             variant="short names" if is_short else "exported",
             geometry=geometry,
             guesses=tuple(guesses),
+            notes=(MIRRORED_BACK,) if mirrored else (),
             unused=[name for name in unused(layout, chosen) if name not in _DERIVED],
             n_header_lines=layout.n_header_lines,
         )
@@ -122,10 +128,10 @@ class SmapCsv:
 
     def remarks(self, table: Localizations, context: ExportContext) -> tuple[str, ...]:
         """Say how SMAP is told about the columns, and what is made up."""
-        del context
         said = [
+            *mirror_remarks(context),
             f"Copy the file …{_PRESET} into SMAP's folder settings/csvloaderconversion once, "
-            "and choose it as import; otherwise SMAP throws most columns away."
+            "and choose it as import; otherwise SMAP throws most columns away.",
         ]
         if not uncertainty_or_guess(table.columns())[1]:
             said.append(

@@ -36,11 +36,15 @@ from decode_engine.io.matlab import (
 )
 from decode_engine.io.smap_members import base_name, number, numbers
 
-__all__ = ["EXTRA_VARIABLE", "SMAP", "SMAP_MIRRORED", "SMAP_NAMES", "read_sml"]
+__all__ = ["EXTRA_VARIABLE", "MIRRORED_BACK", "SMAP", "SMAP_MIRRORED", "SMAP_NAMES", "read_sml"]
 
 SMAP = Convention(xy_unit="nm", origin="one_based_centre", first_frame=1, with_roi_origin=True)
 SMAP_MIRRORED = dataclasses.replace(SMAP, mirrored_x=True)
 EXTRA_VARIABLE = "decode_desktop"
+MIRRORED_BACK = (
+    "SMAP turned the frames over (EM read-out); x was turned back, so that the table lies on the "
+    "movie as it was recorded."
+)
 
 SMAP_NAMES: Mapping[str, tuple[str, ...]] = {
     "frame": ("frame",),
@@ -356,10 +360,7 @@ def _in_frames(
 def _mirror_notes(movies: Sequence[_Movie]) -> list[str]:
     if not any(movie.convention.mirrored_x for movie in movies):
         return []
-    return [
-        "SMAP turned the frames over (EM read-out); x was turned back, so that the table lies on "
-        "the movie as it was recorded."
-    ]
+    return [MIRRORED_BACK]
 
 
 def _at(movies: Sequence[_Movie], file_number: float) -> _Movie:

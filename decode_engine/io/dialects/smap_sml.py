@@ -45,7 +45,7 @@ from decode_engine.io.dialects.uncertainty import uncertainty_or_guess
 from decode_engine.io.matlab import variable_names
 from decode_engine.io.matlab_writing import Cell, matlab_bytes, write_mat7, write_mat73
 
-__all__ = ["DIALECTS", "SmapSml", "is_mirrored", "smap_columns"]
+__all__ = ["DIALECTS", "SmapSml", "is_mirrored", "mirror_remarks", "smap_columns"]
 
 _V7_BYTES = 2_000_000_000  # MATLAB's limit for a variable is 2^31 bytes
 _LARGEST_LOCPREC_NM = 250.0
@@ -89,8 +89,7 @@ class SmapSml:
 
     def remarks(self, table: Localizations, context: ExportContext) -> tuple[str, ...]:
         """Say which rows SMAP will remove and which values are made up."""
-        del context
-        said = []
+        said = list(mirror_remarks(context))
         found, is_known = uncertainty_or_guess(table.columns())
         if not is_known:
             said.append(
@@ -118,9 +117,27 @@ class SmapSml:
 
 def is_mirrored(context: ExportContext) -> bool:
     """Whether SMAP would turn the frames of this movie over, and x can be turned likewise."""
-    camera, geometry = context.camera, context.geometry
-    mirrors = camera is not None and camera.kind == "emccd" and camera.em_mirrored
-    return mirrors and geometry.width_px is not None
+    return _has_mirrored_frames(context) and context.geometry.width_px is not None
+
+
+def mirror_remarks(context: ExportContext) -> tuple[str, ...]:
+    """Say what happens to x where the frames of the movie are mirrored."""
+    if not _has_mirrored_frames(context):
+        return ()
+    if is_mirrored(context):
+        return (
+            "The movie's frames are mirrored (EM read-out). SMAP turns such frames over, so x is "
+            "turned over too.",
+        )
+    return (
+        "The camera says that frames are mirrored (EM read-out), but the table does not say how "
+        "wide they are: x stays as on the recorded frames, not turned over as SMAP has it.",
+    )
+
+
+def _has_mirrored_frames(context: ExportContext) -> bool:
+    camera = context.camera
+    return camera is not None and camera.kind == "emccd" and camera.em_mirrored
 
 
 def smap_columns(

@@ -17,8 +17,8 @@ from decode_engine.io.dialects.base import FileSample, Guess
 
 __all__ = [
     "choose",
-    "encoding_guess",
     "has_names",
+    "layout_guesses",
     "missing_column",
     "read_columns",
     "require_layout",
@@ -118,13 +118,18 @@ def missing_column(layout: Delimited, wanted: str, spellings: Sequence[str]) -> 
     )
 
 
-def encoding_guess(layout: Delimited) -> tuple[Guess, ...]:
-    """Say that a text is not UTF-8, where it is not."""
+def layout_guesses(layout: Delimited) -> tuple[Guess, ...]:
+    """Say where a text is not UTF-8, and where commas were taken for decimal points."""
+    commas: tuple[Guess, ...] = ()
+    if layout.decimal_comma:
+        words = {";": "semicolons", "\t": "tabs", " ": "blanks"}
+        why = f"columns are separated by {words.get(layout.delimiter, repr(layout.delimiter))}"
+        commas = (Guess("decimal mark", "comma", why),)
     if layout.encoding in ("utf-8-sig", WORKBOOK):
-        return ()
+        return commas
     word = "UTF-16" if layout.encoding == "utf-16" else "Western Windows (cp1252)"
     why = "by its mark" if layout.encoding == "utf-16" else "it is not valid UTF-8"
-    return (Guess("encoding", word, why),)
+    return (Guess("encoding", word, why), *commas)
 
 
 def unused(layout: Delimited, chosen: Mapping[str, int]) -> list[str]:

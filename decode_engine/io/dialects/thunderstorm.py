@@ -38,8 +38,8 @@ from decode_engine.io.dialects.base import (
 from decode_engine.io.dialects.convention import Convention, Geometry
 from decode_engine.io.dialects.text import (
     choose,
-    encoding_guess,
     has_names,
+    layout_guesses,
     missing_column,
     read_columns,
     require_layout,
@@ -143,7 +143,7 @@ class ThunderStorm:
         units = {ours: split_unit(layout.names[i])[1] for ours, i in chosen.items()}
         found = _in_nm_and_photons(read_columns(layout, chosen), units, geometry, protocol)
         written = _writer(path, found.columns)
-        guesses = (*encoding_guess(layout), *protocol.guesses, *written.guesses, *found.guesses)
+        guesses = (*layout_guesses(layout), *protocol.guesses, *written.guesses, *found.guesses)
         variant = _variant(dict(split_unit(name) for name in layout.names))
         source = Source(
             dialect=self.name,

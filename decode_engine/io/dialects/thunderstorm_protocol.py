@@ -51,7 +51,9 @@ def read_protocol(path: Path) -> Protocol:
         return Protocol(guesses=(guess,))
     guesses = []
     if size:
-        guesses.append(Guess("pixel size", f"{size:g} nm", f"from {path.name}"))
+        sizes = dict.fromkeys((geometry.pixel_size_x_nm, geometry.pixel_size_y_nm))
+        words = " x ".join(f"{one:g}" for one in sizes)
+        guesses.append(Guess("pixel size", f"{words} nm", f"from {path.name}"))
     return Protocol(geometry=geometry, camera=camera, guesses=tuple(guesses))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from app.controllers.page_controller import AppContext, PageController
+from app.models.camera_import import import_cameras, is_camera_list
 from app.models.camera_judgement import CameraJudgement, judge_camera
 from app.models.camera_presets import (
     CameraMode,
@@ -307,6 +308,10 @@ class CameraController(PageController):
             self._load(path)
 
     def _load(self, path: Path) -> None:
+        if is_camera_list(path):
+            self._import(path)
+            return
+
         def work(_check: Callable[[], None]) -> CameraConfig:
             config = read_camera_config(path)
             maps = {
@@ -320,6 +325,19 @@ class CameraController(PageController):
         self.context.background.run(
             _FILE, work, lambda config: self._set(config, "Load camera"), self._show_failure
         )
+
+    def _import(self, path: Path) -> None:
+        folder = self._own_folder()
+
+        def work(_check: Callable[[], None]) -> str:
+            return import_cameras(path, folder)
+
+        def done(words: str) -> None:
+            self._show_failure(None)
+            self._read_presets()
+            self.page.show_notice(words)
+
+        self.context.background.run(_FILE, work, done, self._show_failure)
 
     def _ask_save(self) -> None:
         config, folder = self._shown, self.context.session.folder

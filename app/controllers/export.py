@@ -16,6 +16,7 @@ from app.models.export_kinds import (
     EXPORT_KINDS,
     ExportInputs,
     ExportKind,
+    calibration_for_smap,
     filter_words,
     free_path,
 )
@@ -136,6 +137,7 @@ class ExportController(PageController):
             filters=filters,
             render=settings.render,
             pixel_size_nm=self.context.tables.assumed_pixel_size_nm(path),
+            calibration=calibration_for_smap(self.context.session.project),
         )
 
     def _export(self, names: Sequence[str]) -> None:

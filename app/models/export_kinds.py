@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.models.explore_filters import FILTER_FIELDS, cuts_of
+from app.models.project import Project
 from decode_engine.contract.configs import FilterConfig, RenderConfig
 from decode_engine.contract.jobs import ExportFormat, ExportSpec, RenderSpec
 
-__all__ = ["EXPORT_KINDS", "ExportInputs", "ExportKind", "filter_words", "free_path"]
+__all__ = [
+    "EXPORT_KINDS",
+    "ExportInputs",
+    "ExportKind",
+    "calibration_for_smap",
+    "filter_words",
+    "free_path",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +30,7 @@ class ExportInputs:
     filters: FilterConfig
     render: RenderConfig
     pixel_size_nm: tuple[float, float] | None = None  # only where the file does not say it
+    calibration: str = ""  # bead calibration for SMAP (.mat); it prepares trainings with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +69,23 @@ def _table_of(format_name: ExportFormat) -> Callable[[ExportInputs, Path], Expor
             out=str(out),
             format=format_name,
             filters=inputs.filters,
+            calibration_file=inputs.calibration if format_name == "smap-sml" else "",
         )
 
     return spec
+
+
+def calibration_for_smap(project: Project) -> str:
+    """Return the project's bead calibration if SMAP reads it and the results are of this project.
+
+    Tables from elsewhere were made with other beads.
+    """
+    settings = project.settings
+    path = settings.calibration.path or ""
+    if settings.calibration.mode != "file" or not path.lower().endswith(".mat"):
+        return ""
+    made_here = any(settings.localizations in run.outputs.values() for run in project.runs)
+    return path if made_here else ""
 
 
 def _picture(inputs: ExportInputs, out: Path) -> RenderSpec:

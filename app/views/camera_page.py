@@ -126,7 +126,12 @@ class CameraPage(Page):
         self._note = named(QLabel(), "camera-preset-note")
         self._note.setWordWrap(True)
         self._note.hide()
-        self._load = _button("Load file…", "camera-load", "Read a camera file (.json).")
+        self._load = _button(
+            "Load file…",
+            "camera-load",
+            "Read a camera file (.json), or add the cameras of SMAP's cameras.mat or Picasso's "
+            "config.yaml to the presets.",
+        )
         self._save = _button("Save file…", "camera-save", "Write these values as a camera file.")
         self._keep = _button(
             "Save as preset…", "camera-save-preset", "Keep these values as a preset of your own."
@@ -315,7 +320,8 @@ class CameraPage(Page):
 
     def ask_camera_file(self, folder: str) -> Path | None:
         """Let the user choose a camera file."""
-        return _path(QFileDialog.getOpenFileName(self, "Load camera", folder, "Camera (*.json)"))
+        kinds = "Camera, or list of SMAP or Picasso (*.json *.mat *.yaml *.yml)"
+        return _path(QFileDialog.getOpenFileName(self, "Load camera", folder, kinds))
 
     def ask_save_file(self, suggestion: str) -> Path | None:
         """Let the user choose where to save; the dialog asks before replacing."""

@@ -317,6 +317,34 @@ def test_a_dropped_file_that_is_no_camera_changes_nothing(
     assert _camera(controller) == CAMERA
 
 
+def test_the_cameras_of_picasso_become_presets_and_stay_as_the_user_has_them(
+    qtbot: QtBot, controller: CameraController, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = tmp_path / "config.yaml"
+    listed.write_text("Cameras:\n  Nikon left: {Baseline: 103, Sensitivity: 0.37}\n")
+    presets = _child(controller, QComboBox, "camera-preset")
+    n_before = presets.count()
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(listed), ""))
+    _click(qtbot, controller, "camera-load")
+    qtbot.waitUntil(lambda: presets.count() == n_before + 1, timeout=10_000)
+    titles = [presets.itemText(i) for i in range(presets.count())]
+    presets.setCurrentIndex(next(i for i, title in enumerate(titles) if "Nikon left" in title))
+    _click(qtbot, controller, "camera-use-preset")
+    camera = _camera(controller)
+    assert camera is not None
+    assert (camera.offset_adu, camera.e_per_adu) == (103.0, 0.37)
+    notices = [label.text() for label in controller.page.findChildren(QLabel)]
+    assert any("Presets added from config.yaml: Nikon left" in text for text in notices)
+    _click(qtbot, controller, "camera-load")
+
+    def told() -> bool:
+        texts = [label.text() for label in controller.page.findChildren(QLabel)]
+        return any("not replaced: Nikon left" in text for text in texts)
+
+    qtbot.waitUntil(told, timeout=10_000)
+    assert presets.count() == n_before + 1
+
+
 def test_a_missing_movie_is_told_and_the_values_stay_usable(
     qtbot: QtBot, controller: CameraController
 ) -> None:

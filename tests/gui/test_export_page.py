@@ -15,10 +15,18 @@ from pytestqt.qtbot import QtBot
 
 from app.controllers.export import ExportController
 from app.controllers.page_controller import AppContext
-from app.models.export_kinds import filter_words, free_path
+from app.models.export_kinds import (
+    EXPORT_KINDS,
+    ExportInputs,
+    calibration_for_smap,
+    filter_words,
+    free_path,
+)
+from app.models.project import CalibrationChoice, Project, ProjectSettings, RunRecord
 from app.models.steps import Step
 from app.views.export_page import ExportPage
-from decode_engine.contract.configs import FilterConfig, FilterRange
+from decode_engine.contract.configs import FilterConfig, FilterRange, RenderConfig
+from decode_engine.contract.jobs import ExportSpec
 from decode_engine.domain.localizations import Localizations
 from decode_engine.io.tables import read_localizations_csv, write_localizations_csv
 
@@ -190,3 +198,49 @@ def test_free_names(tmp_path: Path) -> None:
     (tmp_path / "a.csv").touch()
     (tmp_path / "a-2.csv").touch()
     assert names() == "a-3.csv"
+
+
+def _project(*, localizations: str, calibration: str) -> Project:
+    run = RunRecord(
+        run_id="localize-001",
+        step=Step.LOCALIZE,
+        title="Localize cell",
+        created="2026-11-25T20:00:00Z",
+        spec={},
+        outputs={"localizations": "/p/runs/localize-001/cell.h5"},
+    )
+    choice = CalibrationChoice(mode="file", path=calibration)
+    settings = ProjectSettings(localizations=localizations, calibration=choice)
+    return Project(settings=settings, runs=(run,))
+
+
+def test_smap_is_told_the_calibration_of_results_made_here() -> None:
+    """Regression: SMAP could not prepare a training from our file; it named no calibration."""
+    made_here = "/p/runs/localize-001/cell.h5"
+    project = _project(localizations=made_here, calibration="/beads/b_3dcal.mat")
+    calibration = calibration_for_smap(project)
+    inputs = ExportInputs(
+        localizations=made_here,
+        filters=FilterConfig(),
+        render=RenderConfig(),
+        calibration=calibration,
+    )
+    for kind in EXPORT_KINDS:
+        spec = kind.spec(inputs, Path("/p/exports/out"))
+        wanted = "/beads/b_3dcal.mat" if kind.name == "smap-sml" else ""
+        if isinstance(spec, ExportSpec):
+            assert spec.calibration_file == wanted, kind.name
+
+
+@pytest.mark.parametrize(
+    ("localizations", "calibration"),
+    [
+        ("/elsewhere/other.h5", "/beads/b_3dcal.mat"),  # made with other beads
+        ("/p/runs/localize-001/cell.h5", "/p/runs/calibrate-001/calibration.h5"),  # not SMAP's
+    ],
+)
+def test_smap_is_told_no_calibration_that_is_not_known_or_not_read(
+    localizations: str, calibration: str
+) -> None:
+    project = _project(localizations=localizations, calibration=calibration)
+    assert calibration_for_smap(project) == ""

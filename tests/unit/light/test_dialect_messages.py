@@ -11,7 +11,7 @@ import pytest
 from decode_engine.contract.configs import CameraConfig
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import LocalizationsError
-from decode_engine.io.dialects.base import ExportContext
+from decode_engine.io.dialects.base import ExportContext, ReadOptions
 from decode_engine.io.dialects.convention import Geometry
 from decode_engine.io.dialects.registry import export_remarks, read_table, write_table
 
@@ -74,6 +74,19 @@ def test_names_what_a_picasso_table_lacks(tmp_path: Path) -> None:
         file["locs"] = np.array([(0, 1.0)], dtype=[("frame", "u4"), ("x", "f4")])
     with pytest.raises(LocalizationsError, match="has no y"):
         read_table(path)
+
+
+def test_says_whose_sign_the_z_of_picasso_has(tmp_path: Path) -> None:
+    """Regression: ThunderSTORM's was told as a guess, Picasso's was not."""
+    path = tmp_path / "other_locs.hdf5"
+    fields = [(name, "f4") for name in ("x", "y", "z", "lpx", "lpy")]
+    with h5py.File(path, "w") as file:
+        file["locs"] = np.array([(0, 1, 2, 30, 0.1, 0.1)], dtype=[("frame", "u4"), *fields])
+    theirs = read_table(path, ReadOptions(pixel_size_x_nm=100.0, pixel_size_y_nm=100.0))
+    assert "z sign" in [guess.field for guess in theirs.guesses]
+    write_table("picasso", tmp_path / "ours_locs.hdf5", _spot(), _mirrored_movie())
+    ours = read_table(tmp_path / "ours_locs.hdf5")
+    assert "z sign" not in [guess.field for guess in ours.guesses]
 
 
 @pytest.mark.parametrize(("wrong", "named"), [("xx [nm]", "x_nm"), ("xpos [nm]", "x_nm")])

@@ -70,7 +70,8 @@ def main() -> None:
     _require_benchmark_optics(bundle, calibration.fingerprint(), camera.fingerprint())
     report |= _described(bundle)
     report |= evaluate(measuring.Model(bundle, device), options.scale)
-    text = json.dumps(_rounded(report), indent=1)
+    entries = (f"{json.dumps(k)}: {json.dumps(v)}" for k, v in _rounded(report).items())
+    text = "{\n" + ",\n".join(entries) + "\n}"
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text + "\n", encoding="utf-8")
     draw([json.loads(text)], options.out.with_suffix(".png"))

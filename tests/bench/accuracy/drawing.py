@@ -8,12 +8,15 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
+from tests.bench.accuracy.conditions import DENSITIES_PER_UM2
+
 _AXES = ("x", "y", "z")
 
 
 def draw(reports: list[dict[str, Any]], path: Path) -> None:
     mpl.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullLocator
 
     figure, panels = plt.subplots(3, 4, figsize=(17, 11), layout="constrained")
     for number, report in enumerate(reports):
@@ -26,6 +29,9 @@ def draw(reports: list[dict[str, Any]], path: Path) -> None:
         _perturbed(panels[2, 2], report, number, len(reports), label)
         _compute(panels[2, 3], report, color, label)
     panels[0, 0].legend(fontsize=7)
+    for axis in (*panels[0], panels[2, 0]):
+        axis.set_xticks(DENSITIES_PER_UM2, [f"{d:g}" for d in DENSITIES_PER_UM2], minor=False)
+        axis.xaxis.set_minor_locator(NullLocator())
     for axis in panels.flat:
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=70)

@@ -16,7 +16,7 @@ from app.controllers.page_controller import AppContext, PageController
 from app.models.command_line import command_line
 from app.models.job_files import remove_empty, write_camera_file
 from app.models.job_state import JobState
-from app.models.localize_job import frames_words, localize_spec, made_with
+from app.models.localize_job import frames_words, localize_spec, made_with, part_of_movie
 from app.models.localize_queue import latest_results
 from app.models.model_words import ModelDescription, describe_model
 from app.models.movie_reader import MovieReader
@@ -59,7 +59,8 @@ class LocalizeController(PageController):
         self._descriptions: dict[str, ModelDescription | Problem] = {}
         self._on_screen = False
         self._reader: MovieReader | None = None
-        self._opened = ""  # path of the movie that is open or being opened
+        # Path, channel and slice of the movie that is open or being opened.
+        self._opened: tuple[str, int | None, int | None] | None = None
         self._selected = context.session.settings.current_movie
         self._preview_job = ""
         self._is_model_told = False  # the card speaks of the model
@@ -246,16 +247,17 @@ class LocalizeController(PageController):
 
     def _open_movie(self) -> None:
         movie = self._movie()
-        path = "" if movie is None else movie.path
-        if path == self._opened:
+        opened = None if movie is None else (movie.path, movie.movie_channel, movie.z_slice)
+        if opened == self._opened:
             return
         self._close_movie()
-        self._opened = path
+        self._opened = opened
         self.page.preview.set_n_frames(0)
-        if path:
+        if opened is not None:
+            path, channel, z_slice = opened
             self.context.background.run(
                 _OPEN,
-                lambda _check: MovieReader(Path(path)),
+                lambda _check: MovieReader(Path(path), channel=channel, z_slice=z_slice),
                 self._take_reader,
                 self._cannot_open,
                 unwanted=MovieReader.retire,
@@ -267,7 +269,7 @@ class LocalizeController(PageController):
 
     def _try_movie_again(self) -> None:
         if self._is_movie_told and self._on_screen:
-            self._opened = ""
+            self._opened = None
             self._open_movie()
 
     def _take_reader(self, reader: MovieReader) -> None:
@@ -281,7 +283,7 @@ class LocalizeController(PageController):
     def _close_movie(self) -> None:
         for key in (_OPEN, _FRAME, _TABLE):
             self.context.background.cancel(key)
-        self._opened, self._preview_job, self._asked = "", "", None
+        self._opened, self._preview_job, self._asked = None, "", None
         if self._reader is not None:
             self._reader.retire()
             self._reader = None
@@ -326,7 +328,7 @@ class LocalizeController(PageController):
             frame=frame,
             camera=camera,
             out=str(folder),
-            config=settings.localize.model_copy(update={"roi": movie.roi_px}),
+            config=settings.localize.model_copy(update=part_of_movie(movie)),
             device=settings.localize_device,
         )
         self.page.preview.words.setText("Looking for molecules …")

@@ -23,7 +23,7 @@ from decode_engine.errors import ConfigError
 
 __all__ = ["MovieController"]
 
-_LOCATE, _RETRY = "Locate…", "Try again"
+_LOCATE, _RETRY, _PICK = "Locate…", "Try again", "Choose channel and slice…"
 _GROWTH_MS = 4000
 _EXISTS = "movie-exists"
 _CURVES = (("brightest pixel", "highest"), ("mean", "mean"), ("darkest pixel", "lowest"))
@@ -39,6 +39,7 @@ class MovieController(PageController):
         self._reading = MovieReading(context.background, self)
         self._active = False
         self._path = ""  # of the movie that is open or being opened
+        self._picked: tuple[int | None, int | None] = (None, None)  # its channel and slice
         self._info: MovieInfo | None = None
         self._known: dict[str, MovieInfo] = {}
         self._missing: set[str] = set()
@@ -207,9 +208,14 @@ class MovieController(PageController):
     # -- opening
 
     def _open_current(self) -> None:
-        path = self._entry.path if self._entry else ""
-        if not self._active or path == self._path:
+        entry = self._entry
+        path = entry.path if entry else ""
+        picked = (entry.movie_channel, entry.z_slice) if entry else (None, None)
+        if not self._active or (path, picked) == (self._path, self._picked):
             return
+        if path == self._path:  # the pictures are others
+            self._traces.pop(path, None)
+        self._picked = picked
         self._stop_playing()
         self._path, self._info = path, None
         self._first_picture = True
@@ -224,7 +230,7 @@ class MovieController(PageController):
             self._reading.close()
             return
         self.page.player.set_status("Opening…")
-        self._reading.open(Path(path))
+        self._reading.open(Path(path), channel=picked[0], z_slice=picked[1])
 
     def _opened(self, info: MovieInfo) -> None:
         before = self._known.get(self._path)
@@ -266,7 +272,7 @@ class MovieController(PageController):
         self._stop_playing()
         self._growth.stop()
         gone = problem.code == "movie_missing" or self._path in self._missing
-        action = _LOCATE if gone else _RETRY
+        action = _LOCATE if gone else _PICK if problem.code == "movie_choice" else _RETRY
         self.page.player.set_status("")
         self.page.show_problem(
             Problem(
@@ -289,6 +295,8 @@ class MovieController(PageController):
             if path is not None:
                 movies = movie_list.relinked(self._movies, self._current, path)
                 self.context.session.update("Locate movie", movies=movies)
+        elif action == _PICK and (picked := self.page.ask_channel_and_slice()) is not None:
+            self._set_part(_PICK.rstrip("…"), movie_channel=picked[0], z_slice=picked[1])
 
     def _show_slow(self, slow: bool) -> None:
         words = "Waiting for the drive… the rest of the app goes on." if slow else ""
@@ -467,7 +475,11 @@ def _same_movie(before: MovieInfo, now: MovieInfo) -> bool:
 
 def _part_words(entry: MovieEntry) -> str:
     parts = [word for word, used in (("region", entry.roi_px), ("frames", entry.frames)) if used]
-    return f" ({' and '.join(parts)} chosen)" if parts else ""
+    if entry.movie_channel is not None:
+        parts.append(f"channel {entry.movie_channel + 1}")
+    if entry.z_slice is not None:
+        parts.append(f"slice {entry.z_slice + 1}")
+    return f" ({', '.join(parts)} chosen)" if parts else ""
 
 
 def _scan_words(traces: MovieTraces, info: MovieInfo, level_adu: float | None) -> str:

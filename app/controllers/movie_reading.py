@@ -72,13 +72,13 @@ class MovieReading(QObject):
         """Whether a wanted frame has not come yet."""
         return self._wanted is not None
 
-    def open(self, path: Path) -> None:
+    def open(self, path: Path, *, channel: int | None = None, z_slice: int | None = None) -> None:
         """Open a movie instead of the present one."""
         self.close()
         made = self._made
 
         def work(check: Callable[[], None]) -> MovieReader:
-            reader = MovieReader(path)
+            reader = MovieReader(path, channel=channel, z_slice=z_slice)
             made.append(reader)
             try:
                 check()

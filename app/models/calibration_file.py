@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.models.job_files import write_camera_file
-from app.models.project import CalibrationChoice, Project
+from app.models.project import CalibrationChoice, MovieEntry, Project
 from decode_engine.contract.configs import CameraConfig
 from decode_engine.domain.calibration import Calibration, GaussianPsf
 from decode_engine.errors import EngineError
@@ -75,7 +75,7 @@ def open_calibration(
         path, region=region, channel=channel, pixel_size=camera_pixel or _UNKNOWN_PIXEL
     )
     check()
-    movie = settings.movies[settings.current_movie].path if settings.movies else None
+    movie = settings.movies[settings.current_movie] if settings.movies else None
     return OpenCalibration(
         report=report,
         calibration=calibration,
@@ -141,11 +141,11 @@ def _camera_file(camera: CameraConfig | None, scratch: Path) -> str | None:
         return None
 
 
-def _movie_pixel(path: str | None) -> PixelSize | None:
-    if path is None:
+def _movie_pixel(entry: MovieEntry | None) -> PixelSize | None:
+    if entry is None:
         return None
     try:
-        with open_movie(path) as movie:
+        with open_movie(entry.path, channel=entry.movie_channel, z_slice=entry.z_slice) as movie:
             x_nm, y_nm = movie.metadata.pixel_size_x_nm, movie.metadata.pixel_size_y_nm
     except (EngineError, OSError):
         return None  # the Movie page says why

@@ -112,7 +112,7 @@ def read_own(
         If movie or camera cannot be used.
     """
     model = camera_from_config(camera, folder)
-    with open_movie(entry.path) as movie:
+    with open_movie(entry.path, channel=entry.movie_channel, z_slice=entry.z_slice) as movie:
         field = field_of(entry.roi_px, movie.width_px, movie.height_px)
         model.require_frame_size(movie.height_px, movie.width_px)
         first, end = entry.frames or (0, movie.n_frames)

@@ -129,7 +129,9 @@ def _movie(path: str, settings: ProjectSettings, files: Files) -> list[Any]:
     contents = file_digest(path, files)
     for entry in settings.movies:
         if entry.path == path or contents == file_digest(entry.path, files) != UNKNOWN:
-            part = [list(entry.frames or ()), list(entry.roi_px or ())]
+            part: list[list[int | None]] = [list(entry.frames or ()), list(entry.roi_px or ())]
+            if (entry.movie_channel, entry.z_slice) != (None, None):
+                part.append([entry.movie_channel, entry.z_slice])
             return [contents, *part]
     return [UNKNOWN]  # taken out of the project: its localizations are as good as before
 

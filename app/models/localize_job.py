@@ -8,7 +8,7 @@ from app.models.job_files import movie_stem
 from app.models.project import MovieEntry, ProjectSettings
 from decode_engine.contract.jobs import LocalizeSpec
 
-__all__ = ["frames_words", "localize_spec", "made_with"]
+__all__ = ["frames_words", "localize_spec", "made_with", "part_of_movie"]
 
 _WRITE_EVERY_S = 4.0  # so that the live picture fills smoothly; a kill then costs little, too
 _CHUNK_FRAMES = 5_000
@@ -21,7 +21,7 @@ def localize_spec(
     config = settings.localize.model_copy(
         update={
             "frames": movie.frames,
-            "roi": movie.roi_px,
+            **part_of_movie(movie),
             "write_every_s": _WRITE_EVERY_S,
             "chunk_frames": _CHUNK_FRAMES,
         }
@@ -34,6 +34,15 @@ def localize_spec(
         config=config,
         device=settings.localize_device,
     )
+
+
+def part_of_movie(movie: MovieEntry) -> dict[str, object]:
+    """Return what of every frame is localized, as `LocalizeConfig` names it."""
+    return {
+        "roi": movie.roi_px,
+        "movie_channel": movie.movie_channel,
+        "z_slice": movie.z_slice,
+    }
 
 
 def made_with(settings: ProjectSettings) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from decode_engine.errors import MovieError
 from decode_engine.io.movies import FrameSource, MovieMetadata, open_movie
 
-__all__ = ["MovieInfo", "MovieReader", "MovieUnavailableError"]
+__all__ = ["MovieChoiceError", "MovieInfo", "MovieReader", "MovieUnavailableError"]
 
 _CACHE_BYTES = 96 << 20
 
@@ -24,6 +24,12 @@ class MovieUnavailableError(MovieError):
     """The movie is not where the project says it is."""
 
     code = "movie_missing"
+
+
+class MovieChoiceError(MovieError):
+    """The movie has several channels or slices, and none that it has is chosen."""
+
+    code = "movie_choice"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +68,15 @@ class MovieReader:
     read hangs on a slow drive, the thread that hangs closes the file once it returns.
     """
 
-    def __init__(self, path: Path, *, cache_bytes: int = _CACHE_BYTES) -> None:
-        self._source = _open(path)
+    def __init__(
+        self,
+        path: Path,
+        *,
+        channel: int | None = None,
+        z_slice: int | None = None,
+        cache_bytes: int = _CACHE_BYTES,
+    ) -> None:
+        self._source = _open(path, channel, z_slice)
         self._lock = threading.Lock()
         self._retired = False
         self._closed = False
@@ -159,7 +172,7 @@ class MovieReader:
             self._source.close()
 
 
-def _open(path: Path) -> FrameSource:
+def _open(path: Path, channel: int | None, z_slice: int | None) -> FrameSource:
     """Open a movie; say in words when it is gone or has channels or slices to choose from."""
     if not os.path.lexists(path) or not path.exists():
         raise MovieUnavailableError(
@@ -168,14 +181,14 @@ def _open(path: Path) -> FrameSource:
             "show where the movie is now.",
         )
     try:
-        return open_movie(path)
+        return open_movie(path, channel=channel, z_slice=z_slice)
     except MovieError as error:
         if not _is_hyperstack(path):
             raise
-        raise MovieError(
+        raise MovieChoiceError(
             f"{error.message} Decode Desktop works on one channel and one focal plane at a time.",
-            hint="In Fiji: Image > Color > Split Channels (or Image > Stacks > Tools > Make "
-            "Substack for one slice), save the part you need as TIFF and add that file.",
+            hint="Choose them on the Movie page. Or in Fiji: Image > Color > Split Channels (or "
+            "Image > Stacks > Tools > Make Substack), save the part you need and add that file.",
             detail=error.hint or "",
         ) from error
 

@@ -68,7 +68,9 @@ def sample_movie(entry: MovieEntry, check: Callable[[], None]) -> MovieSample:
     MovieError
         If the movie is gone or cannot be read.
     """
-    reader = MovieReader(Path(entry.path), cache_bytes=0)
+    reader = MovieReader(
+        Path(entry.path), channel=entry.movie_channel, z_slice=entry.z_slice, cache_bytes=0
+    )
     try:
         info = reader.info
         begin, end = entry.frames or (0, info.n_frames)

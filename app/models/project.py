@@ -33,9 +33,11 @@ RunState = Literal["running", "paused", "completed", "cancelled", "failed", "int
 
 
 class MovieEntry(Config):
-    """One movie and the part of it that counts."""
+    """One movie and the part of it that counts; channel and slice count from 0."""
 
     path: str
+    movie_channel: int | None = None  # None = the movie has one
+    z_slice: int | None = None
     frames: tuple[int, int] | None = None
     roi_px: tuple[int, int, int, int] | None = None
 

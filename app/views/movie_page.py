@@ -15,6 +15,7 @@ from PySide6.QtWidgets import (
     QFrame,
     QGroupBox,
     QHBoxLayout,
+    QInputDialog,
     QLabel,
     QProgressBar,
     QPushButton,
@@ -206,6 +207,20 @@ class MoviePage(Page):
         self._progress.setValue(round(1000 * (fraction or 0.0)))
         self._cancel.setVisible(unfinished and running)
         self._scan.setVisible(unfinished and not running)
+
+    def ask_channel_and_slice(self) -> tuple[int, int] | None:
+        """Let the user choose channel and slice, shown from 1; from 0, or None when cancelled."""
+        questions = (
+            ("Channel", "Channel with the blinking molecules (1 = the first):"),
+            ("Slice", "Slice, that is focal plane (1 = the first, also of one):"),
+        )
+        picked = []
+        for title, words in questions:
+            number, accepted = QInputDialog.getInt(self, title, words, 1, 1, 999)
+            if not accepted:
+                return None
+            picked.append(number - 1)
+        return picked[0], picked[1]
 
     def ask_where(self, name: str, folder: str) -> Path | None:
         """Let the user show where a movie is now; None when cancelled."""

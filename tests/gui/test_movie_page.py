@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from numpy.typing import NDArray
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import (
     QFileDialog,
     QGraphicsView,
+    QInputDialog,
     QLabel,
     QListWidget,
     QPushButton,
@@ -89,6 +91,33 @@ def _text(controller: MovieController, name: str) -> str:
 
 def _settings(controller: MovieController) -> tuple[MovieEntry, ...]:
     return controller.context.session.settings.movies
+
+
+def test_a_channel_of_a_hyperstack_is_chosen_on_the_card(
+    qtbot: QtBot, controller: MovieController, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "two.tif"
+    stack = np.zeros((6, 2, H, W), np.uint16)
+    stack[:, 1] = 7
+    tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "TCYX"})
+    controller.open_paths([path])
+    action = _child(controller, QPushButton, "problem-action")
+    qtbot.waitUntil(action.isVisible, timeout=10_000)
+    assert action.text() == "Choose channel and slice…"
+    answers = iter([(3, True), (1, True), (2, True), (1, True)])
+    monkeypatch.setattr(QInputDialog, "getInt", lambda *_: next(answers))
+    _click(qtbot, controller, "problem-action")  # there is no third channel: asked again
+    message = _child(controller, QLabel, "problem-message")
+    qtbot.waitUntil(lambda: "which has 2" in message.text(), timeout=10_000)
+    _click(qtbot, controller, "problem-action")
+    qtbot.waitUntil(lambda: controller._info is not None, timeout=10_000)
+    assert not action.isVisible()
+    entry = controller.context.session.settings.movies[0]
+    assert (entry.movie_channel, entry.z_slice) == (1, 0)
+    assert controller._info is not None
+    assert controller._info.n_frames == 6
+    row = _child(controller, QListWidget, "movie-list").item(0)
+    assert "channel 2, slice 1 chosen" in row.text()
 
 
 def test_several_files_are_added_by_the_dialog(

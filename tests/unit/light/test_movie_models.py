@@ -13,10 +13,12 @@ import tifffile
 from numpy.typing import NDArray
 
 from app.models import movie_list
+from app.models.localize_job import localize_spec
 from app.models.movie_facts import NOT_IN_FILE, movie_facts
-from app.models.movie_reader import MovieReader, MovieUnavailableError
+from app.models.movie_reader import MovieChoiceError, MovieReader, MovieUnavailableError
+from app.models.movie_sample import sample_movie
 from app.models.movie_traces import MovieTraces, measure_levels, saturation_level, scan_order
-from app.models.project import MovieEntry
+from app.models.project import MovieEntry, ProjectSettings
 from decode_engine.errors import ConfigError, MovieError
 from decode_engine.io.movies import write_movie
 
@@ -139,9 +141,23 @@ def test_a_hyperstack_is_refused_with_the_way_to_split_it(tmp_path: Path) -> Non
     path = tmp_path / "two.tif"
     stack = np.zeros((5, 2, 8, 9), np.uint16)
     tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "TCYX"})
-    with pytest.raises(MovieError, match="2 channels") as caught:
+    with pytest.raises(MovieChoiceError, match="2 channels") as caught:
         MovieReader(path)
     assert "Split Channels" in caught.value.hint
+    with pytest.raises(MovieChoiceError, match="which has 2"):
+        MovieReader(path, channel=2)
+
+
+def test_one_channel_of_a_hyperstack_goes_to_all_that_read_the_movie(tmp_path: Path) -> None:
+    """Regression: the engine could choose a channel, the window could not."""
+    path = tmp_path / "two.tif"
+    stack = np.zeros((5, 2, 8, 9), np.uint16)
+    stack[:, 1] = 7
+    tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "TCYX"})
+    entry = MovieEntry(path=str(path), movie_channel=1, z_slice=0)
+    assert (sample_movie(entry, lambda: None).first == 7).all()
+    spec = localize_spec(ProjectSettings(movies=(entry,)), entry, camera=None, folder=tmp_path)
+    assert (spec.config.movie_channel, spec.config.z_slice) == (1, 0)
 
 
 def test_the_card_says_what_is_not_in_the_file(movie: Path) -> None:

@@ -11,12 +11,12 @@ import h5py
 
 from app.models.steps import Step
 from decode_engine.contract.configs import CameraConfig
-from decode_engine.errors import EngineError
+from decode_engine.errors import EngineError, MovieError
 from decode_engine.io.calibrations import is_calibration_file
 from decode_engine.io.cameras import read_camera_config
 from decode_engine.io.filetypes import describe_file_type, file_type
 from decode_engine.io.localizations import is_ours, is_partial_result
-from decode_engine.io.movies import open_movie
+from decode_engine.io.movies import FrameSource, open_movie
 
 __all__ = ["CAN_BE_DROPPED", "Kind", "Recognized", "recognize"]
 
@@ -156,13 +156,23 @@ def _is_table(path: Path) -> bool:
     return recognise(path) is not None
 
 
+def _open(path: Path) -> FrameSource:
+    try:
+        return open_movie(path)
+    except MovieError as error:
+        try:  # of several channels or slices one is chosen later, on the Movie page
+            return open_movie(path, channel=0, z_slice=0)
+        except MovieError:
+            raise error from None
+
+
 def _movie(path: Path) -> tuple[Kind, str]:
-    with open_movie(path):
+    with _open(path):
         return "movie", ""
 
 
 def _tiff(path: Path) -> tuple[Kind, str]:
-    with open_movie(path) as movie:
+    with _open(path) as movie:
         few = movie.n_frames <= _MOST_SLICES
     named = any(word in path.name.lower() for word in _BEAD_WORDS)
     return ("movie or beads", "") if few or named else ("movie", "")

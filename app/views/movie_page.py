@@ -41,7 +41,7 @@ _LEFT_PX = 340
 _INVITATION = (
     "<p style='font-size:x-large'>Drop a movie here</p>"
     "<p>TIFF, BigTIFF, OME-TIFF, ImageJ stack, Micro-Manager or NDTiff folder,<br>"
-    "a folder of single images, Picasso .raw with .yaml, .dax with .inf, .npy.</p>"
+    "a folder of single images, Nikon .nd2, Picasso .raw with .yaml, .dax with .inf, .npy.</p>"
     "<p>It stays where it is and is read frame by frame: its size does not matter.</p>"
 )
 

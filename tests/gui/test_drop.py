@@ -191,6 +191,15 @@ def test_a_file_that_was_cut_off_is_told_in_words(tmp_path: Path) -> None:
     assert "half.h5 is an HDF5 file, but damaged" in recognize(tmp_path / "half.h5").words
 
 
+@pytest.mark.parametrize("axes", ["TCYX", "TZYX", "ZCYX"])
+def test_a_hyperstack_is_a_movie_whose_channel_is_chosen_later(tmp_path: Path, axes: str) -> None:
+    """Regression: a dropped hyperstack was unknown, with the command line's words."""
+    path = tmp_path / "two.tif"
+    stack = np.zeros((30, 2, 8, 9), np.uint16)
+    tifffile.imwrite(path, stack, imagej=True, metadata={"axes": axes})
+    assert recognize(path).kind in ("movie", "movie or beads")
+
+
 def test_a_file_that_may_not_be_read_is_told_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,8 +86,8 @@ class FastNet(LocalizationNetwork):
         Source of the initial weights.
     width : int
         Channels at half resolution; the levels below have 2 and 8/3 times as many.
-    loss : {"set", "mixture"}
-        `set_loss` or the paper's.
+    loss : {"mixture", "set"}
+        The paper's or `set_loss`, which learns more slowly at first.
     stabilised_input : bool
         Frames enter with unit noise (`NetworkScaling.stabilised`), not linearly.
     """
@@ -101,7 +101,7 @@ class FastNet(LocalizationNetwork):
         generator: torch.Generator,
         *,
         width: int = 48,
-        loss: str = "set",
+        loss: str = "mixture",
         stabilised_input: bool = True,
     ) -> None:
         super().__init__()

@@ -33,7 +33,7 @@ def _build_fast(
         context_frames,
         generator,
         width=int(options.get("width", 48)),
-        loss=str(options.get("loss", "set")),
+        loss=str(options.get("loss", "mixture")),
         stabilised_input=bool(options.get("stabilised_input", True)),
     )
 

@@ -156,7 +156,7 @@ def spec(folder: Path, name: str, **changes: Any) -> TrainSpec:
     write_camera(SCMOS, folder / "cam.json", overwrite=True)
     config = TrainingConfig(
         network="fast",
-        network_options={"width": 6},
+        network_options={"width": 6, "loss": "set"},
         simulation=SimulationConfig(flux_mean=5000.0, flux_std=500.0, margin_px=2.0),
         patch_px=16,
         batch_size=2,

@@ -41,7 +41,7 @@ def run(spec: ExportSpec, context: JobContext) -> dict[str, Any]:
     context.check()
     table = _filtered(imported.table, spec, context)
     context.stage("Writing the table")
-    about = _context(spec, imported)
+    about = _context(spec, imported, _calibration_path(spec, context))
     remarks = export_remarks(spec.format, table, about)
     files = write_table(spec.format, out, table, about, overwrite=spec.overwrite)
     for remark in remarks:
@@ -87,7 +87,7 @@ def _report_source(imported: ImportedTable, source: Path, context: JobContext) -
         context.log(f"{count} rows of {source.name} were left out: {reason}.", "warning")
 
 
-def _context(spec: ExportSpec, imported: ImportedTable) -> ExportContext:
+def _context(spec: ExportSpec, imported: ImportedTable, calibration_path: str) -> ExportContext:
     """Return what the writer may say: the result's own provenance, with the user's in front."""
     camera = _camera(spec, imported)
     geometry = imported.geometry
@@ -103,8 +103,25 @@ def _context(spec: ExportSpec, imported: ImportedTable) -> ExportContext:
         metadata=imported.metadata,
         geometry=geometry,
         camera=camera,
-        calibration_path=spec.calibration_file,
+        calibration_path=calibration_path,
     )
+
+
+def _calibration_path(spec: ExportSpec, context: JobContext) -> str:
+    """Return the whole path of the calibration, for SMAP looks from a folder of its own."""
+    if not spec.calibration_file:
+        return ""
+    path = Path(spec.calibration_file)
+    if path.suffix.lower() != ".mat":
+        context.log(
+            f"SMAP reads calibrations as .mat; {path.name} is named in the file all the same "
+            "(convert-calibration writes one).",
+            "warning",
+        )
+    if path.exists():
+        return str(path.absolute())
+    context.log(f"The calibration {path} is not there; its path is written as given.", "warning")
+    return spec.calibration_file
 
 
 def _camera(spec: ExportSpec, imported: ImportedTable) -> CameraConfig | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.io
 
 from decode_engine import api
 from decode_engine.cli.main import main
@@ -238,3 +239,34 @@ def test_scores_against_the_truth_of_a_challenge(tmp_path: Path, result: Path) -
     assert scores["n_matched"] == 40
     assert scores["rmse_lateral_nm"] < 0.01
     assert scores["rmse_axial_nm"] < 0.01
+
+
+def test_smap_gets_the_whole_path_of_the_calibration(
+    tmp_path: Path, result: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: a relative path went into the file, and SMAP looks from a folder of its own."""
+    (tmp_path / "beads_3dcal.mat").touch()
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / "cell_sml.mat"
+    context = JobContext()
+    said = events(context)
+    for given, wanted, warned in (
+        ("beads_3dcal.mat", str(tmp_path / "beads_3dcal.mat"), ""),
+        ("gone_3dcal.mat", "gone_3dcal.mat", "is not there"),
+        ("cal.h5", "cal.h5", "SMAP reads calibrations as .mat"),
+    ):
+        said.clear()
+        spec = ExportSpec(
+            localizations=str(result),
+            out=str(out),
+            format="smap-sml",
+            calibration_file=given,
+            overwrite=True,
+        )
+        run_job(spec, context)
+        content = scipy.io.loadmat(out, squeeze_me=True, struct_as_record=False)
+        fitted = content["saveloc"].file.savefit.fitparameters.MLE_GPU_Yiming
+        assert fitted.cal_3Dfile == wanted
+        warnings = [e.text for e in said if isinstance(e, LogEvent) and e.level == "warning"]
+        assert bool(warnings) == bool(warned)
+        assert warned in " ".join(warnings)

@@ -151,7 +151,9 @@ def unknown_table(layout: Delimited) -> LocalizationsError:
                 message += f" Nearest to {name!r} is {suggested[name]!r}."
         if missing:
             message += f" Nothing is like {' or '.join(repr(n) for n in missing)}."
-    example = json.dumps({"columns": suggested, "xy_unit": "nm", "first_frame": 1})
+    # The same rules as of a mapping that says none, and as --suggest-mapping writes.
+    rules = {"xy_unit": "nm", "origin": "centre", "first_frame": 0}
+    example = json.dumps({"columns": suggested, **rules})
     return LocalizationsError(
         message,
         hint="Say what they mean in a JSON file and give it with --mapping (check units, origin "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from decode_engine.contract.column_mapping import ColumnMapping
 from decode_engine.contract.configs import CameraConfig
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import LocalizationsError
@@ -122,3 +124,15 @@ def test_says_both_pixel_sizes_of_a_protocol(tmp_path: Path) -> None:
     write_table("thunderstorm", path, _spot(), _mirrored_movie())
     values = {guess.field: guess.value for guess in read_table(path).guesses}
     assert values["pixel size"] == "127 x 117 nm"
+
+
+def test_the_example_of_a_mapping_has_the_rules_that_a_suggested_one_has(tmp_path: Path) -> None:
+    """Regression: the error proposed to count frames from 1, the suggested file from 0."""
+    path = tmp_path / "t.csv"
+    path.write_text("frm,X (nm),Y (nm)\n1,2,3\n")
+    with pytest.raises(LocalizationsError) as caught:
+        read_table(path)
+    hint = caught.value.hint or ""
+    proposed = json.loads(hint[hint.index("{") :])
+    by_default = ColumnMapping(columns=proposed["columns"])
+    assert ColumnMapping(**proposed) == by_default

@@ -57,4 +57,7 @@ def frames_words(movie: MovieEntry) -> str:
         parts.append(f"{movie.frames[0]:,}–{movie.frames[1] - 1:,}")
     if movie.roi_px is not None:
         parts.append(f"{movie.roi_px[2]} × {movie.roi_px[3]} px")
+    for word, index in (("channel", movie.movie_channel), ("slice", movie.z_slice)):
+        if index is not None:
+            parts.append(f"{word} {index + 1}")
     return ", ".join(parts) or "all"

@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from app.models import movie_list
-from app.models.localize_job import localize_spec
+from app.models.localize_job import frames_words, localize_spec
 from app.models.movie_facts import NOT_IN_FILE, movie_facts
 from app.models.movie_reader import MovieChoiceError, MovieReader, MovieUnavailableError
 from app.models.movie_sample import sample_movie
@@ -158,6 +158,7 @@ def test_one_channel_of_a_hyperstack_goes_to_all_that_read_the_movie(tmp_path: P
     assert (sample_movie(entry, lambda: None).first == 7).all()
     spec = localize_spec(ProjectSettings(movies=(entry,)), entry, camera=None, folder=tmp_path)
     assert (spec.config.movie_channel, spec.config.z_slice) == (1, 0)
+    assert frames_words(entry) == "channel 2, slice 1"
 
 
 def test_the_card_says_what_is_not_in_the_file(movie: Path) -> None:

@@ -116,6 +116,7 @@ def _whole(value: float) -> float:
 
 
 # Lists of sentences that "lines" repeats for a reader.
+_SAID = ("remarks",)  # logged while the job ran
 _IN_LINES = ("guesses", "notes")
 
 
@@ -129,7 +130,7 @@ def print_summary(summary: dict[str, Any], *, as_json: bool) -> None:
         return
     width = max((len(k) for k in summary), default=0)
     for key, value in summary.items():
-        if key in _IN_LINES and "lines" in summary:
+        if key in _SAID or (key in _IN_LINES and "lines" in summary):
             continue
         if key == "lines" and isinstance(value, list):
             print("\n".join(str(line) for line in value))

@@ -11,6 +11,7 @@ milliseconds, with the load average before and after. Panning millions of molecu
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -29,6 +30,7 @@ from app.shell.collector import begin_start, end_start
 from decode_engine.io.resources import resource_path
 from tests.e2e.window_path import Person
 from tests.gui.latency import Heartbeat
+from tests.virtual_display import virtual_display
 
 PARTS = ("start", "idle", "movie", "train", "localize")
 _WATCHED_S = 10.0
@@ -44,7 +46,10 @@ def main() -> None:
         print(json.dumps(_measure(options.child)))
         sys.stdout.flush()
         os._exit(0)  # whatever still runs was measured
-    found = {part: _in_own_process(part) for part in options.parts or PARTS}
+    with contextlib.ExitStack() as stack:
+        if sys.platform == "linux" and not os.environ.get("DISPLAY"):
+            os.environ.update(stack.enter_context(virtual_display()))
+        found = {part: _in_own_process(part) for part in options.parts or PARTS}
     print(json.dumps(found, indent=2))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.models.explore_filters import FILTER_FIELDS, cuts_of
@@ -94,6 +94,7 @@ def _picture(inputs: ExportInputs, out: Path) -> RenderSpec:
         out=str(out),
         config=inputs.render,
         filters=inputs.filters,
+        camera_pixel_size_nm=inputs.pixel_size_nm,
     )
 
 
@@ -101,14 +102,7 @@ def _measurable_picture(inputs: ExportInputs, out: Path) -> RenderSpec:
     # Values to measure in, not colours: one number a pixel, and of the same localizations as
     # the tables, so the limits that only make a picture look better do not hold.
     opened = {"color": "none", "sigma_max_nm": math.inf, "probability_min": 0.0}
-    return _picture(
-        ExportInputs(
-            localizations=inputs.localizations,
-            filters=inputs.filters,
-            render=inputs.render.model_copy(update=opened),
-        ),
-        out,
-    )
+    return _picture(replace(inputs, render=inputs.render.model_copy(update=opened)), out)
 
 
 # The formats' own words live with their writers (`decode_engine.io.dialects`); repeated here

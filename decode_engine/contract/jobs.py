@@ -202,6 +202,11 @@ class RenderSpec(Config):
     localizations: str = setting(..., "Localization file.", path=True)
     out: str = setting(..., "Image to write (.png or .tif).", path=True)
     filters: FilterConfig = setting(FilterConfig(), "Which localizations are drawn.")
+    camera_pixel_size_nm: tuple[float, float] | None = setting(
+        None,
+        "Size of a camera pixel in x and y, where the table counts in pixels and does not say it.",
+        unit="nm",
+    )
     config: RenderConfig = RenderConfig()
 
 

@@ -12,6 +12,8 @@ from decode_engine.contract.configs import RenderConfig
 from decode_engine.contract.jobs import RenderSpec
 from decode_engine.errors import OutputError
 from decode_engine.io.atomic import require_output
+from decode_engine.io.dialects.base import ReadOptions
+from decode_engine.io.dialects.registry import read_table
 from decode_engine.io.images import (
     ColorBar,
     ScaleBar,
@@ -19,7 +21,6 @@ from decode_engine.io.images import (
     write_png,
     write_tiff,
 )
-from decode_engine.io.tables import read_any_localizations
 from decode_engine.jobs.context import JobContext
 
 __all__ = ["run"]
@@ -41,7 +42,9 @@ def run(spec: RenderSpec, context: JobContext) -> dict[str, Any]:
         )
     require_output(out, overwrite=spec.config.overwrite)
     context.stage("Reading localizations")
-    localizations = read_any_localizations(Path(spec.localizations))
+    size_x_nm, size_y_nm = spec.camera_pixel_size_nm or (None, None)
+    options = ReadOptions(pixel_size_x_nm=size_x_nm, pixel_size_y_nm=size_y_nm)
+    localizations = read_table(Path(spec.localizations), options).table
     context.check()
     context.stage("Drawing")
     filters = FilterSpec.from_config(spec.filters)

@@ -11,10 +11,10 @@ import scipy.io
 
 from decode_engine import api
 from decode_engine.cli.main import main
-from decode_engine.contract.jobs import ExportFormat, ExportSpec, ImportSpec
+from decode_engine.contract.jobs import ExportFormat, ExportSpec, ImportSpec, RenderSpec
 from decode_engine.contract.messages import ArtifactEvent, LogEvent
 from decode_engine.domain.localizations import Localizations
-from decode_engine.errors import ConfigError, LocalizationsError, OutputError
+from decode_engine.errors import ConfigError, EngineError, LocalizationsError, OutputError
 from decode_engine.io.dialects.registry import dialects
 from decode_engine.io.localizations import (
     LocalizationMetadata,
@@ -22,6 +22,7 @@ from decode_engine.io.localizations import (
     read_localizations,
     write_localizations,
 )
+from decode_engine.io.tables import write_localizations_csv
 from decode_engine.jobs.context import JobContext
 from decode_engine.jobs.registry import run_job
 
@@ -270,3 +271,34 @@ def test_smap_gets_the_whole_path_of_the_calibration(
         warnings = [e.text for e in said if isinstance(e, LogEvent) and e.level == "warning"]
         assert bool(warnings) == bool(warned)
         assert warned in " ".join(warnings)
+
+
+def test_a_table_in_pixels_is_drawn_with_the_size_that_is_given(tmp_path: Path) -> None:
+    """Regression: a picture of Picasso's table without its .yaml could not be made at all."""
+    result = tmp_path / "cell.csv"
+    table = Localizations(
+        frame=np.array([0, 1], np.int32),
+        x_nm=np.array([1000, 2000], np.float32),
+        y_nm=np.array([500, 1500], np.float32),
+        z_nm=np.array([np.nan, np.nan], np.float32),
+        photons=np.array([1000, 1000], np.float32),
+        background=np.array([10, 10], np.float32),
+        sigma_x_nm=np.array([10, 10], np.float32),
+        sigma_y_nm=np.array([10, 10], np.float32),
+    )
+    write_localizations_csv(result, table)
+    out = tmp_path / "cell_locs.hdf5"
+    run_job(
+        ExportSpec(
+            localizations=str(result), out=str(out), format="picasso", pixel_size_x_nm=100.0
+        ),
+        JobContext(),
+    )
+    out.with_suffix(".yaml").unlink()
+    picture = str(tmp_path / "picture.tif")
+    with pytest.raises(EngineError, match="pixel"):
+        run_job(RenderSpec(localizations=str(out), out=picture), JobContext())
+    spec = RenderSpec(localizations=str(out), out=picture, camera_pixel_size_nm=(100.0, 100.0))
+    summary = run_job(spec, JobContext())
+    assert summary["n_drawn"] == 2
+    assert summary["left_nm"] == pytest.approx(1000.0, abs=60.0)

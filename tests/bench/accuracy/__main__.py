@@ -55,7 +55,7 @@ def main() -> None:
     report: dict[str, Any] = {
         "benchmark_version": conditions.VERSION,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "command": "python -m tests.bench.accuracy " + " ".join(sys.argv[1:]),
+        "command": _command(sys.argv[1:]),
         "device": _device_words(device),
         "psf": source,
         "camera": options.camera,
@@ -178,6 +178,12 @@ def _device_words(device: torch.device) -> str:
         return f"{torch.cuda.get_device_name(device)}, {precision}"
     capability = torch.backends.cpu.get_cpu_capability()
     return f"{device.type} {capability}, {torch.get_num_threads()} thread(s), {precision}"
+
+
+def _command(words: list[str]) -> str:
+    """Return the command line with the names of files only."""
+    names = (Path(word).name if "/" in word else word for word in words)
+    return " ".join(("python -m tests.bench.accuracy", *names))
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

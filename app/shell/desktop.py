@@ -133,10 +133,15 @@ class Desktop(QObject):
         self.start_controller.start_example()
 
     def _on_example_ready(self, step: Step) -> None:
-        """Begin the first tour once the pages have something to show."""
-        if self._tour_due and step is Step.LOCALIZE:
+        """Offer the tour once the first picture is there: seeing comes before reading."""
+        if self._tour_due and step is Step.EXPLORE:
             self._tour_due = False
-            self.commands.tour.start()
+            self.context.settings.update(tour_seen=True)  # asked once; the Help menu has it, too
+            self.window.questions.ask(
+                "This picture is the example's result. A tour of seven stops shows how it came "
+                "about.",
+                [Choice(text="Take the tour", chosen=self.commands.tour.start)],
+            )
 
     def _follow_settings(self, settings: UserSettings) -> None:
         engine = (settings.engine_command, settings.path_map)

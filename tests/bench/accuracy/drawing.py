@@ -32,6 +32,12 @@ def draw(reports: list[dict[str, Any]], path: Path) -> None:
     for axis in (*panels[0], panels[2, 0]):
         axis.set_xticks(DENSITIES_PER_UM2, [f"{d:g}" for d in DENSITIES_PER_UM2], minor=False)
         axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xlim(0.17, 9.4)
+    # Fixed: a network that finds nothing leaves these empty, and logarithms need a range.
+    for axis in (panels[1, 1], panels[1, 3], panels[2, 1]):
+        axis.set_xlim(80, 3e4)
+    for axis in panels[1, 1:3]:
+        axis.set_ylim(0.3, 50)
     for axis in panels.flat:
         axis.grid(alpha=0.3)
     figure.savefig(path, dpi=70)

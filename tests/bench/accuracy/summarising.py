@@ -17,7 +17,7 @@ Rows = dict[str, NDArray[np.float64]]
 def movie_summary(result: Result) -> dict[str, object]:
     """Scores of one set at the working threshold, the best threshold, and the curve."""
     curve = result.curve()
-    best = max(curve, key=lambda row: row["efficiency_3d"])
+    best = max(curve, key=lambda row: np.nan_to_num(row["efficiency_3d"], nan=-np.inf))
     movie = result.movie
     return {
         "name": movie.name,

@@ -118,7 +118,7 @@ def test_unknown_table_by_a_saved_mapping() -> None:
     found = read_table(GOLDEN / "unknown_german.csv", ReadOptions(mapping=mapping))
     nothing = dict.fromkeys(("background", "sigma_x_nm", "sigma_y_nm", "sigma_z_nm"))
     check(found, "mapping", **nothing)
-    assert [guess.field for guess in found.guesses] == ["encoding", "background"]
+    assert [guess.field for guess in found.guesses] == ["encoding", "decimal mark", "background"]
 
 
 def test_parquet_of_pyarrow() -> None:

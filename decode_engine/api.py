@@ -32,10 +32,10 @@ from decode_engine.contract.configs import (
 )
 from decode_engine.domain.calibration import Calibration
 from decode_engine.domain.localizations import Localizations
+from decode_engine.io.any_localizations import read_any_localizations
 from decode_engine.io.calibrations import read_calibration
 from decode_engine.io.dialects.base import ImportedTable
 from decode_engine.io.models import ModelBundle, read_model
-from decode_engine.io.tables import read_any_localizations
 from decode_engine.jobs.context import CancelToken, EventSink, JobContext
 from decode_engine.jobs.import_table import read_for
 from decode_engine.jobs.registry import run_job

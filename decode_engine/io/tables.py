@@ -25,7 +25,6 @@ from decode_engine.io.fixed_point import text_blocks
 
 __all__ = [
     "EMITTER_COLUMNS",
-    "read_any_localizations",
     "read_columns",
     "read_emitters_csv",
     "read_header",
@@ -80,17 +79,6 @@ def read_emitters_csv(path: Path) -> Emitters:
 def read_localizations_csv(path: Path) -> Localizations:
     """Read localizations that were written by `write_localizations_csv` (or alike)."""
     return _read_table(path, Localizations)
-
-
-def read_any_localizations(path: Path) -> Localizations:
-    """Read the localizations of any file that is known, recognised by its content.
-
-    That is our HDF5 file (finished or not), our CSV, and the tables of other programs
-    (`decode_engine.io.dialects`).
-    """
-    from decode_engine.io.dialects.registry import read_table  # it needs this module itself
-
-    return read_table(path).table
 
 
 def read_header(path: Path) -> tuple[list[str], str]:

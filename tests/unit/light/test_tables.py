@@ -8,6 +8,7 @@ import pytest
 
 from decode_engine.domain.localizations import Emitters, Localizations
 from decode_engine.errors import LocalizationsError, OutputError
+from decode_engine.io.any_localizations import read_any_localizations
 from decode_engine.io.localizations import (
     LocalizationMetadata,
     LocalizationWriter,
@@ -15,7 +16,6 @@ from decode_engine.io.localizations import (
     write_localizations,
 )
 from decode_engine.io.tables import (
-    read_any_localizations,
     read_emitters_csv,
     read_localizations_csv,
     write_emitter_chunks_csv,

@@ -130,9 +130,4 @@ def _camera(spec: ExportSpec, imported: ImportedTable) -> CameraConfig | None:
         if not isinstance(config, CameraConfig):  # a file of several cameras, for example
             raise ConfigError(f"{spec.camera} is not a camera file.", hint="Give a camera (.json).")
         return config
-    facts = dict(imported.camera)
-    facts.setdefault("pixel_size_x_nm", imported.geometry.pixel_size_x_nm)
-    facts.setdefault("pixel_size_y_nm", imported.geometry.pixel_size_y_nm)
-    if not imported.camera or facts["pixel_size_x_nm"] is None:
-        return None
-    return CameraConfig.model_validate(facts)
+    return imported.camera_config()

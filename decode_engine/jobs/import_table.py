@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pydantic
 
 from decode_engine.contract.column_mapping import ColumnMapping
-from decode_engine.contract.configs import CameraConfig
 from decode_engine.contract.jobs import ImportSpec
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import ConfigError, LocalizationsError
@@ -154,7 +151,7 @@ def _metadata(source: Path, imported: ImportedTable) -> LocalizationMetadata:
 def _plain_metadata(
     source: Path, imported: ImportedTable, said: tuple[str, ...], known: dict[str, Any]
 ) -> LocalizationMetadata:
-    table, geometry = imported.table, imported.geometry
+    table, geometry, camera = imported.table, imported.geometry, imported.camera_config()
     last = int(table.frame.max()) + 1 if len(table) else 0
     n_frames = max(geometry.n_frames or 0, last)
     config = {
@@ -169,26 +166,11 @@ def _plain_metadata(
         frame_stop=n_frames,
         is_3d=bool(np.isfinite(table.z_nm).any()),
         method="import",
-        camera=MappingProxyType(_camera(imported)),
+        camera=MappingProxyType({} if camera is None else camera.model_dump(mode="json")),
         config=MappingProxyType(config),
         versions=MappingProxyType(software_versions()),
         notes=said,
     )
-
-
-def _camera(imported: ImportedTable) -> dict[str, Any]:
-    """Return the camera as `CameraConfig` has it, where the file says enough for one."""
-    facts: Mapping[str, Any] = {
-        "pixel_size_x_nm": imported.geometry.pixel_size_x_nm,
-        "pixel_size_y_nm": imported.geometry.pixel_size_y_nm,
-        **imported.camera,
-    }
-    if not imported.camera or facts["pixel_size_x_nm"] is None:
-        return {}
-    try:
-        return CameraConfig.model_validate(facts).model_dump(mode="json")
-    except pydantic.ValidationError:
-        return {}  # what a file says about its camera must not keep its positions back
 
 
 def _lines(spec: ImportSpec, imported: ImportedTable) -> list[str]:

@@ -66,7 +66,7 @@ def assemble(
         needed and unknown.
     """
     geometry = options.over(source.geometry)
-    _require_length(columns, source)
+    _require_position(columns, source)
     convention, origin = _usable(convention, geometry)
     plain = to_ours(columns, convention, geometry)
     n_rows = len(plain["frame"])
@@ -136,7 +136,7 @@ def _usable(convention: Convention, geometry: Geometry) -> tuple[Convention, tup
     return kept, (Guess("origin", "left as in the file", why),)
 
 
-def _require_length(columns: Columns, source: Source) -> None:
+def _require_position(columns: Columns, source: Source) -> None:
     for name in _POSITION:
         if name not in columns:
             raise LocalizationsError(

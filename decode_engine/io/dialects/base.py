@@ -10,6 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, Self
 
+import pydantic
+
 from decode_engine.contract.column_mapping import ColumnMapping
 from decode_engine.contract.configs import CameraConfig
 from decode_engine.domain.localizations import Localizations
@@ -117,6 +119,23 @@ class ImportedTable:
     variant: str = ""
     notes: tuple[str, ...] = ()
     metadata: LocalizationMetadata | None = None
+
+    def camera_config(self) -> CameraConfig | None:
+        """Return the camera where the file says how counts become photons; else None.
+
+        A camera of which only the pixel size is known would be one of made-up defaults. Pixel
+        sizes are those of ``geometry``, in which the user's stand in front.
+        """
+        facts = dict(self.camera)
+        if not {"offset_adu", "e_per_adu"} & facts.keys():
+            return None
+        if self.geometry.pixel_size_x_nm is not None:
+            facts["pixel_size_x_nm"] = self.geometry.pixel_size_x_nm
+            facts["pixel_size_y_nm"] = self.geometry.pixel_size_y_nm
+        try:
+            return CameraConfig.model_validate(facts)
+        except pydantic.ValidationError:
+            return None  # what a file says about its camera must not keep its positions back
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,8 @@ from decode_engine.contract.jobs import ExportFormat, ExportSpec, ImportSpec, Re
 from decode_engine.contract.messages import ArtifactEvent, LogEvent
 from decode_engine.domain.localizations import Localizations
 from decode_engine.errors import ConfigError, EngineError, LocalizationsError, OutputError
+from decode_engine.io.dialects.base import ImportedTable
+from decode_engine.io.dialects.convention import Geometry
 from decode_engine.io.dialects.registry import dialects
 from decode_engine.io.localizations import (
     LocalizationMetadata,
@@ -302,3 +304,22 @@ def test_a_table_in_pixels_is_drawn_with_the_size_that_is_given(tmp_path: Path) 
     summary = run_job(spec, JobContext())
     assert summary["n_drawn"] == 2
     assert summary["left_nm"] == pytest.approx(1000.0, abs=60.0)
+
+
+def _imported(camera: dict[str, object]) -> ImportedTable:
+    return ImportedTable(
+        table=Localizations.empty(),
+        geometry=Geometry(pixel_size_x_nm=127.0, pixel_size_y_nm=117.0),
+        camera=camera,
+        n_rows_file=0,
+        dialect="decode-h5",
+    )
+
+
+def test_a_camera_of_which_only_the_pixel_size_is_known_is_none() -> None:
+    """Regression: offset 100 and one electron a count were exported as if the file said so."""
+    assert _imported({"pixel_size_x_nm": 100.0, "name": "Zyla"}).camera_config() is None
+    known = _imported({"pixel_size_x_nm": 100.0, "offset_adu": 93.0}).camera_config()
+    assert known is not None
+    assert (known.offset_adu, known.pixel_size_x_nm, known.pixel_size_y_nm) == (93.0, 127.0, 117.0)
+    assert _imported({"offset_adu": "no number", "kind": "?"}).camera_config() is None

@@ -30,7 +30,7 @@ from app.models.job_state import JobState
 from app.models.problem import Problem
 from app.models.project import BeadSettings, CalibrationChoice, Project, RunRecord
 from app.models.psf_volume import PsfVolume, read_psf_volume
-from app.models.runs import run_that_made, runs_of
+from app.models.runs import local_time, run_that_made, runs_of
 from app.models.steps import Step
 from app.models.verdict import Verdict
 from app.views.calibration_page import CalibrationPage
@@ -427,7 +427,7 @@ class CalibrationController(PageController):
 def _made(project: Project) -> list[tuple[str, str]]:
     """Return path and words of the calibrations made in this project, the latest first."""
     return [
-        (run.outputs["calibration"], f"{run.title}, {run.created[:16].replace('T', ' ')}")
+        (run.outputs["calibration"], f"{run.title}, {local_time(run.created)}")
         for run in reversed(runs_of(project, Step.CALIBRATION))
         if run.state == "completed" and "calibration" in run.outputs
     ]

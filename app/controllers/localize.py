@@ -21,7 +21,7 @@ from app.models.localize_queue import latest_results
 from app.models.model_words import ModelDescription, describe_model
 from app.models.movie_reader import MovieReader
 from app.models.problem import Problem
-from app.models.project import MovieEntry
+from app.models.project import MovieEntry, RunRecord
 from app.models.steps import Step
 from app.views.localize_page import LocalizePage, ModelChoice, QueueRow
 from decode_engine.contract.configs import CameraConfig, LocalizeConfig
@@ -35,7 +35,6 @@ __all__ = ["LocalizeController"]
 
 _PREVIEW = "localize-preview"
 _OPEN, _FRAME, _TABLE = "localize-open", "localize-frame", "localize-table"
-_SHOW = "Explore the result"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +111,6 @@ class LocalizeController(PageController):
         page.job.cancel_requested.connect(lambda: jobs.cancel(self._run))
         page.job.pause_requested.connect(lambda: jobs.pause(self._run))
         page.job.resume_requested.connect(lambda: jobs.resume(self._run))
-        page.problem_action.connect(self._act)
 
     def _update(self, text: str, **changes: Any) -> None:
         self.context.session.update(text, **changes)
@@ -415,7 +413,9 @@ class LocalizeController(PageController):
     def _on_job(self, job_id: str, state: JobState) -> None:
         if job_id == self._preview_job:
             self._on_preview(state)
-        elif (run := self._localize_run(job_id)) is not None:
+            return
+        run = self.context.session.run(job_id)
+        if run is not None and run.step is Step.LOCALIZE:
             self._on_run(job_id, state, run)
 
     def _on_preview(self, state: JobState) -> None:
@@ -425,13 +425,7 @@ class LocalizeController(PageController):
         elif state.phase == "completed":
             self._show_preview(state.summary)
 
-    def _localize_run(self, job_id: str) -> LocalizeSpec | None:
-        for run in self.context.session.project.runs:
-            if run.run_id == job_id and run.step is Step.LOCALIZE:
-                return LocalizeSpec.model_validate(run.spec)
-        return None
-
-    def _on_run(self, job_id: str, state: JobState, spec: LocalizeSpec) -> None:
+    def _on_run(self, job_id: str, state: JobState, run: RunRecord) -> None:
         waits = state.phase in ("idle", "queued")
         if waits and self._run in self._active():
             return  # another movie is being localized; this one waits for it
@@ -439,7 +433,7 @@ class LocalizeController(PageController):
         self.page.job.show_state(state)
         ended = state.phase in ("completed", "cancelled", "failed")
         self.page.show_running(running=not ended)
-        out = Path(spec.out)
+        out = Path(str(run.spec["out"]))
         if not ended:
             self._live.follow(out)
             return
@@ -448,20 +442,20 @@ class LocalizeController(PageController):
             self.page.show_problem(Problem.from_failure(state.failure))
         if state.phase == "completed":
             self._live.show_finished(out)
-            self._take_result(str(out), spec)
+            self._take_result(str(out), run)
         self._refresh()
 
-    def _take_result(self, path: str, spec: LocalizeSpec) -> None:
+    def _take_result(self, path: str, run: RunRecord) -> None:
         """Take a finished result, unless the user is busy with the table of another movie."""
         session = self.context.session
         chosen = session.settings.localizations
         made_by = None if chosen is None else session.run_of_file(chosen)
-        same = made_by is not None and list(made_by.spec.get("movies", ())) == list(spec.movies)
+        same = made_by is not None and made_by.spec.get("movies") == run.spec["movies"]
         if chosen is None or same or self._on_screen:
             session.settle(**self._changes_for(path))
             self.page.show_notice("")
             return
-        names = ", ".join(Path(movie).name for movie in spec.movies)
+        names = ", ".join(Path(movie).name for movie in run.spec["movies"])
         self.page.show_notice(
             f"{names} is localized. The pages still show {Path(chosen).name}: select the movie "
             "and press 'Show result' to look at the new one."
@@ -482,10 +476,6 @@ class LocalizeController(PageController):
             color = "z" if description.is_3d else "none"
             changes["render"] = settings.render.model_copy(update={"color": color})
         return changes
-
-    def _act(self, action: str) -> None:
-        if action == _SHOW:
-            self.go_to.emit(Step.EXPLORE)
 
 
 def _pixel_size_nm(asked: _Asked) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from decode_engine.contract.jobs import JobSpec, LocalizeSpec, TrainSpec
 __all__ = [
     "can_resume",
     "interrupted",
+    "local_time",
     "new_run_folder",
     "now_text",
     "resumed_spec",
@@ -34,6 +35,14 @@ _RESUMABLE = ("interrupted", "cancelled", "failed", "paused")
 def now_text() -> str:
     """Return the time in UTC as it stands in a run's record."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def local_time(created: str) -> str:
+    """Return a run's time as the user's clock showed it."""
+    try:
+        return datetime.fromisoformat(created).astimezone().strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return created
 
 
 def runs_of(project: Project, step: Step) -> tuple[RunRecord, ...]:

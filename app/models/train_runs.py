@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from app.models.project import RunRecord
+from app.models.runs import local_time
 from app.models.train_start import model_of_run
 
 __all__ = ["RunRow", "ended_words", "run_rows"]
@@ -73,7 +73,7 @@ def _row(run: RunRecord, in_use: str | None, can_resume: bool) -> RunRow:
     state = _STATES[run.state]
     return RunRow(
         run_id=run.run_id,
-        begun=_local_time(run.created),
+        begun=local_time(run.created),
         state=f"{state}, in use" if _is_used(run, in_use) else state,
         jaccard=_number(run, "jaccard", "{:.2f}"),
         error=_errors(run),
@@ -85,13 +85,6 @@ def _row(run: RunRecord, in_use: str | None, can_resume: bool) -> RunRow:
 
 def _is_used(run: RunRecord, in_use: str | None) -> bool:
     return in_use is not None and in_use in run.outputs.values()
-
-
-def _local_time(created: str) -> str:
-    try:
-        return datetime.fromisoformat(created).astimezone().strftime("%Y-%m-%d %H:%M")
-    except ValueError:
-        return created
 
 
 def _number(run: RunRecord, name: str, pattern: str) -> str:

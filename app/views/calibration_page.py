@@ -50,7 +50,6 @@ _EMPTY = (
 class CalibrationPage(Page):
     """Choosing, making and judging a PSF; decisions are the controller's."""
 
-    way_chosen = Signal(str)
     save_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -161,7 +160,6 @@ class CalibrationPage(Page):
 
     def _choose(self, way: Way) -> None:
         self.show_way(way)
-        self.way_chosen.emit(way)
 
     def _make_result(self) -> QStackedWidget:
         self._empty = named(QLabel(), "calibration-empty")

@@ -24,7 +24,6 @@ __all__ = [
     "RegionStatistics",
     "fit_profile",
     "line_profile",
-    "polygon_area_um2",
     "region_statistics",
     "strip_corners",
 ]
@@ -286,13 +285,6 @@ def region_statistics(
         last_frame=int(frames[-1]) if frames.size else -1,
         n_frames=int(frames.size),
     )
-
-
-def polygon_area_um2(corners_nm: Real) -> float:
-    """Return the area of a simple polygon (k, 2), in µm² (Gauss's shoelace formula)."""
-    x, y = np.asarray(corners_nm, np.float64).T
-    twice = np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))
-    return 0.5e-6 * abs(float(twice))
 
 
 def _mean(values: Real) -> float:

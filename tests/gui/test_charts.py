@@ -50,6 +50,8 @@ def test_empty_and_unknown_curves_draw_nothing(qtbot: QtBot) -> None:
     chart.set_curve("empty", [], [])
     chart.set_curve("unknown", [math.nan], [math.nan])
     chart.grab()
+    assert not len(chart.curve("empty")[1])
+    assert np.isnan(chart.curve("unknown")[1]).all()
 
 
 def test_the_background_follows_the_palette(qtbot: QtBot) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -220,7 +221,6 @@ def _renamed(folder: Path) -> Path:
 
 
 def _hdf5(folder: Path) -> Path:
-    h5py = pytest.importorskip("h5py")
     with h5py.File(folder / "other.h5", "w") as file:
         file["x"] = 1
     return folder / "other.h5"
@@ -233,7 +233,6 @@ THUNDERSTORM = (
 
 
 def _picasso(folder: Path) -> Path:
-    h5py = pytest.importorskip("h5py")
     fields = [("frame", "u4"), *((name, "f4") for name in ("x", "y", "photons", "bg"))]
     with h5py.File(folder / "cell_locs.hdf5", "w") as file:
         file["locs"] = np.zeros(3, fields)

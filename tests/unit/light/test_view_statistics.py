@@ -12,7 +12,6 @@ from decode_engine.analysis.view_statistics import (
     FWHM_PER_SIGMA,
     fit_profile,
     line_profile,
-    polygon_area_um2,
     region_statistics,
     strip_corners,
 )
@@ -137,9 +136,3 @@ def test_an_empty_region_has_no_numbers() -> None:
     assert (found.n, found.density_per_um2, found.first_frame) == (0, 0.0, -1)
     assert math.isnan(found.photons_mean)
     assert math.isnan(found.spread_nm)
-
-
-def test_area_of_polygons() -> None:
-    square = np.array([[0, 0], [2000, 0], [2000, 2000], [0, 2000]])
-    assert polygon_area_um2(square) == pytest.approx(4)
-    assert polygon_area_um2(square[::-1][:3]) == pytest.approx(2)

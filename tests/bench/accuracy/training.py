@@ -60,13 +60,20 @@ def train_model(
     recipe: Recipe, calibration: Calibration, camera: CameraModel, out: Path, device: str
 ) -> dict[str, Any]:
     """Train into ``out``; the budget is processor time (on a GPU: wall time)."""
+    return train_config(recipe.config(), calibration, camera, out, device)
+
+
+def train_config(
+    config: TrainingConfig, calibration: Calibration, camera: CameraModel, out: Path, device: str
+) -> dict[str, Any]:
+    """Train a whole configuration into ``out``."""
     write_calibration(calibration, out.with_suffix(".calibration.h5"), overwrite=True)
     write_camera(camera, out.with_suffix(".camera.json"), overwrite=True)
     spec = TrainSpec(
         calibration=str(out.with_suffix(".calibration.h5")),
         camera=str(out.with_suffix(".camera.json")),
         out=str(out),
-        config=recipe.config(),
+        config=config,
         device=device,
         overwrite=True,
     )

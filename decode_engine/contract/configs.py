@@ -145,6 +145,9 @@ class TrainingConfig(Config):
         unit="min",
         gt=0,
     )
+    optimizer: Literal["muon", "adamw"] = setting(
+        "adamw", "muon orthogonalises the steps of the convolution kernels."
+    )
     learning_rate: float = setting(1e-3, "Highest learning rate.", gt=0)
     weight_decay: float = setting(0.1, "AdamW weight decay (weights of convolutions only).", ge=0)
     warmup_fraction: float = setting(0.02, "Part of the run in which the rate rises.", ge=0, lt=1)

@@ -60,6 +60,10 @@ class LocalizationNetwork(nn.Module, ABC):
         features = self.encode(frames.reshape(n * t, 1, h, w))
         return self.fuse(features.view(n, t, *features.shape[1:]))
 
+    def hidden_kernels(self) -> list[nn.Parameter]:
+        """Return the convolution kernels between features, whose steps may be orthogonalised."""
+        return []
+
     def decayed_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Split parameters into those with weight decay (convolution weights) and without."""
         parameters = list(self.parameters())

@@ -130,6 +130,11 @@ class FastNet(LocalizationNetwork):
         """The loss that the network is trained with."""
         return self._loss
 
+    def hidden_kernels(self) -> list[nn.Parameter]:
+        """Return all kernels but those that see pixels or speak in physical units."""
+        outer = {id(self.enter.weight), id(self.last.weight)}
+        return [p for p in self.parameters() if p.ndim == 4 and id(p) not in outer]
+
     def _initialise(self, generator: torch.Generator) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -32,9 +32,8 @@ class WeightAverage:
     def update(self, network: LocalizationNetwork, updates: int) -> None:
         """Take the weights after optimiser step number ``updates`` (from 0) into the average."""
         decay = min(self._decay, (1 + updates) / (10 + updates))
-        pairs = zip(self.network.parameters(), network.parameters(), strict=True)
-        for average, weight in pairs:
-            average.lerp_(weight, 1.0 - decay)
+        averages, weights = list(self.network.parameters()), list(network.parameters())
+        torch._foreach_lerp_(averages, weights, 1.0 - decay)
 
     @torch.no_grad()
     def reset(self, network: LocalizationNetwork) -> None:

@@ -35,6 +35,7 @@ from decode_engine.training.checkpoint import (
     weights,
 )
 from decode_engine.training.ema import WeightAverage
+from decode_engine.training.muon import MuonAdamW
 from decode_engine.training.parallel import GradientWorkers
 from decode_engine.training.schedule import Budget, learning_rate_factor
 from decode_engine.training.stream import TrainingStream
@@ -169,7 +170,7 @@ class Trainer:
         self._context = context
         self._budget = Budget.from_config(config)
         self._average = WeightAverage(self.network, config.ema_decay)
-        self._optimizer = _adamw(self.network, config)
+        self._optimizer = _optimizer(self.network, config)
         self._gradients = GradientWorkers(
             self.network,
             config,
@@ -420,13 +421,28 @@ class Trainer:
             self.save()
 
 
-def _adamw(network: LocalizationNetwork, config: TrainingConfig) -> torch.optim.AdamW:
+def _optimizer(network: LocalizationNetwork, config: TrainingConfig) -> torch.optim.Optimizer:
     decayed, others = network.decayed_parameters()
-    groups: list[dict[str, Any]] = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
+    if config.optimizer == "adamw":
+        groups: list[dict[str, Any]] = [
+            {"params": decayed, "weight_decay": config.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=config.learning_rate)
+    hidden = {id(kernel) for kernel in network.hidden_kernels()}
+    groups = [
+        {
+            "params": [p for p in decayed if id(p) in hidden],
+            "weight_decay": config.weight_decay,
+            "orthogonal": True,
+        },
+        {
+            "params": [p for p in decayed if id(p) not in hidden],
+            "weight_decay": config.weight_decay,
+        },
+        {"params": others},
     ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
+    return MuonAdamW(groups, lr=config.learning_rate)
 
 
 def _require_same_run(

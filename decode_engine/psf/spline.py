@@ -7,6 +7,7 @@ sorted by slice once; a batch then costs as many matrix products as it occupies 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -164,9 +165,11 @@ class SplinePsfModel:
         batch, counts, box = self._sorted_batch(dx_px, dy_px, z_nm, roi_px)
         weights = self._weights(batch, derivatives=derivatives)  # (K, planes, 64)
         size = self._chunk_size(planes * max(roi_px**2, box.area))
+        on_cpu = self.device.type == "cpu"
         for start in range(0, out.shape[0], size):
             stop = min(start + size, out.shape[0])
-            images = self._slice_products(weights[start:stop], counts, start, box)
+            products = self._slice_products if on_cpu else self._padded_products
+            images = products(weights[start:stop], counts, start, box)
             rows, columns = batch.first_row[start:stop], batch.first_column[start:stop]
             placed = self._place(images, rows, columns, roi_px, box)
             out.index_copy_(0, batch.order[start:stop], placed)
@@ -239,6 +242,27 @@ class SplinePsfModel:
             rows = slice(first * planes, last * planes)
             torch.mm(flat[rows], self._slice_matrix(index, box), out=images[rows])
         return images.view(number, planes, box.area)
+
+    def _padded_products(self, weights: Tensor, counts: list[int], start: int, box: _Box) -> Tensor:
+        """Do what `_slice_products` does in one batched product, for which slices are padded.
+
+        A GPU waits for the launch of a hundred small products longer than for their results.
+        """
+        number, planes = weights.shape[:2]
+        ends = list(itertools.accumulate(counts))
+        inside = [
+            (max(e - c - start, 0), min(e - start, number))
+            for c, e in zip(counts, ends, strict=True)
+        ]
+        occupied = [(i, a, b) for i, (a, b) in enumerate(inside) if b > a]
+        widest = max(b - a for _, a, b in occupied)
+        table = torch.tensor(occupied, device=self.device)
+        row = table[:, 1:2] + torch.arange(widest, device=self.device)
+        chosen = row < table[:, 2:]
+        padded = weights[row.clamp(max=number - 1)].flatten(1, 2)  # (S, widest * planes, 64)
+        voxels = self._padded[table[:, 0], :, box.top : box.bottom, box.left : box.right]
+        images = padded @ voxels.reshape(len(occupied), 64, box.area)
+        return images.view(-1, widest, planes, box.area)[chosen]
 
     def _slice_matrix(self, index: int, box: _Box) -> Tensor:
         """Return the (64, pixels of the box) coefficients of a slice."""

@@ -21,11 +21,12 @@ from decode_engine.simulation.background import BackgroundProcess
 from decode_engine.simulation.camera_noise import CameraNoise
 from decode_engine.simulation.emitters import BlinkingProcess, EmitterBatch
 from decode_engine.simulation.priors import Box, make_prior
-from decode_engine.simulation.rendering import render_shared
+from decode_engine.simulation.rendering import render_dense, render_shared
 
 __all__ = ["MovieChunk", "Simulator", "TargetSet", "TrainingBatch"]
 
 _CHUNK_PIXELS = 1 << 20  # pixels of a movie simulated at once: about 0.2 s, so a cancel is prompt
+_DENSE_FRAME_PX = 64 * 64  # larger frames are mostly empty around each molecule
 _JITTER_LIMIT = 3.0  # jitters are cut at this many standard deviations
 
 
@@ -304,6 +305,8 @@ class Simulator:
         if sample.z_scale is not None:
             emitters = emitters._replace(z_nm=emitters.z_nm / sample.z_scale[group])
         width_scale = None if sample.width_scale is None else sample.width_scale[group]
+        if self.device.type == "cuda" and shape[2] * shape[3] <= _DENSE_FRAME_PX:
+            return render_dense(self.psf, emitters, molecule, shape, width_scale)
         images = (shape[0] * shape[1], shape[2], shape[3])
         return render_shared(self.psf, emitters, molecule, images, width_scale).reshape(shape)
 

@@ -173,3 +173,44 @@ def test_scaling_does_not_move_the_emitter() -> None:
     y = (ours.sum(2) * steps).sum(1) / total
     assert torch.allclose(x, dx, atol=1e-3)
     assert torch.allclose(y, dy, atol=1e-3)
+
+
+class TestDense:
+    """The drawing by matrix products, which a GPU uses for training frames."""
+
+    def rows(self) -> tuple[EmitterBatch, Tensor]:
+        """30 molecules of 4 samples, each on in one to three frames of its sample."""
+        rng = np.random.default_rng(1)
+        image, molecule = [], []
+        for number, sample in enumerate(np.sort(rng.choice([0, 1, 3], 30))):
+            on = rng.choice(3, rng.integers(1, 4), replace=False)
+            image += [int(sample) * 3 + int(frame) for frame in np.sort(on)]
+            molecule += [2 * number] * len(on)  # numbers may have gaps
+        place = rng.uniform(-12, 32, (60, 2))[molecule]
+        photons = list(rng.uniform(10, 1000, len(image)))
+        rows = batch(image, list(place[:, 0]), list(place[:, 1]), photons)
+        return rows, torch.tensor(molecule)
+
+    def test_equals_the_closed_form(self) -> None:
+        rows, molecule = self.rows()
+        drawn = rendering.render_dense(gaussian(), rows, molecule, (4, 3, 16, 21))
+        expected = closed_form(rows, (12, 16, 21)).reshape(4, 3, 16, 21)
+        np.testing.assert_allclose(drawn, expected, atol=2e-3 * expected.max())
+        assert drawn[2].abs().max() == 0  # the sample without molecules
+
+    @pytest.mark.parametrize("chunk_bytes", [1 << 28, 20_000])
+    def test_equals_the_windows(self, monkeypatch: pytest.MonkeyPatch, chunk_bytes: int) -> None:
+        monkeypatch.setattr(rendering, "_DENSE_CHUNK_BYTES", chunk_bytes)
+        rows, molecule = self.rows()
+        scale = torch.linspace(0.9, 1.1, 60, dtype=torch.float64)[molecule]
+        psf = gaussian()
+        drawn = rendering.render_dense(psf, rows, molecule, (4, 3, 16, 21), scale)
+        numbered = torch.unique_consecutive(molecule, return_inverse=True)[1]
+        windows = render_shared(psf, rows, numbered, (12, 16, 21), scale)
+        np.testing.assert_allclose(drawn.reshape(12, 16, 21), windows, atol=1e-9)
+
+    def test_without_emitters_is_dark(self) -> None:
+        nothing = batch([], [], [], [])
+        drawn = rendering.render_dense(gaussian(), nothing, nothing.image, (2, 3, 8, 8))
+        assert drawn.shape == (2, 3, 8, 8)
+        assert drawn.abs().max() == 0

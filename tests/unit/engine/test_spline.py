@@ -126,6 +126,19 @@ def test_each_emitter_is_independent_of_the_others(model: SplinePsfModel) -> Non
         torch.testing.assert_close(model.value(*(p[i : i + 1] for p in place), 13)[0], images[i])
 
 
+def test_one_padded_product_equals_a_product_per_slice(
+    model: SplinePsfModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a GPU does; chunks that begin inside a slice included."""
+    where = positions(200, seed=9)
+    per_slice = model.value_and_gradient(*where, 15)
+    monkeypatch.setattr(SplinePsfModel, "_slice_products", SplinePsfModel._padded_products)
+    monkeypatch.setattr(SplinePsfModel, "_chunk_size", lambda *_: 64)
+    padded = model.value_and_gradient(*where, 15)
+    for name in ("value", "d_x", "d_y", "d_z"):
+        torch.testing.assert_close(getattr(padded, name), getattr(per_slice, name))
+
+
 def test_single_precision_is_enough(model: SplinePsfModel) -> None:
     place = positions(200, seed=6)
     single = model.to("cpu", torch.float32)

@@ -32,7 +32,8 @@ class WeightAverage:
     def update(self, network: LocalizationNetwork, updates: int) -> None:
         """Take the weights after optimiser step number ``updates`` (from 0) into the average."""
         decay = min(self._decay, (1 + updates) / (10 + updates))
-        averages, weights = list(self.network.parameters()), list(network.parameters())
+        averages: list[torch.Tensor] = list(self.network.parameters())
+        weights: list[torch.Tensor] = list(network.parameters())
         torch._foreach_lerp_(averages, weights, 1.0 - decay)
 
     @torch.no_grad()

@@ -64,7 +64,7 @@ class MuonAdamW(torch.optim.Optimizer):
         return loss
 
     def _orthogonal(self, parameters: list[Tensor]) -> list[Tensor]:
-        gradients = [p.grad for p in parameters]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         momenta = [self._zeros(p, "momentum") for p in parameters]
         torch._foreach_lerp_(momenta, gradients, 1.0 - _MOMENTUM)
         ahead = list(torch._foreach_lerp(gradients, momenta, _MOMENTUM))
@@ -79,7 +79,7 @@ class MuonAdamW(torch.optim.Optimizer):
         return ahead
 
     def _adam(self, parameters: list[Tensor]) -> list[Tensor]:
-        gradients = [p.grad for p in parameters]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         first = [self._zeros(p, "exp_avg") for p in parameters]
         second = [self._zeros(p, "exp_avg_sq") for p in parameters]
         for parameter in parameters:

@@ -23,15 +23,25 @@ _ADAM_LIKE_RMS = 0.2  # of an update's entries (Liu et al. 2025, arXiv 2502.1698
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
-    """Return matrices (B, M, N) with the same singular vectors and singular values near 1."""
+    """Return matrices (B, M, N) with the same singular vectors and singular values near 1.
+
+    All steps are polynomials of the smaller Gram matrix, so they are multiplied there; the
+    matrices themselves are used at the beginning and at the end only.
+    """
     a, b, c = _QUINTIC
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
     x = x / (torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True) + 1e-7)
-    for _ in range(_ITERATIONS):
-        gram = x @ x.mT
-        x = torch.baddbmm(x, b * gram + c * (gram @ gram), x, beta=a)
-    return x.mT if tall else x
+    gram = x @ x.mT
+    identity = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+    whole = identity.expand_as(gram)
+    for left in reversed(range(_ITERATIONS)):
+        factor = torch.baddbmm(b * gram, gram, gram, alpha=c) + a * identity
+        whole = factor @ whole
+        if left:
+            gram = factor @ gram @ factor
+    result = whole @ x
+    return result.mT if tall else result
 
 
 class MuonAdamW(torch.optim.Optimizer):

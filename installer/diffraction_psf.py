@@ -3,31 +3,60 @@
 The intensity behind a high-NA objective is the squared Fourier transform of its pupil,
 
     I(x, y, z) = | integral over |rho| < 1 of A exp(i phi) exp(2 pi i NA / lambda rho.r) |^2,
-    phi = 2 pi z / lambda * sqrt(n^2 - NA^2 rho^2) + c sqrt(6) rho^2 cos(2 theta),
+    phi = 2 pi z / lambda * sqrt(n^2 - NA^2 rho^2) + sum c_nm Z_nm(rho, theta),
     A   = (1 - (NA rho / n)^2)^(-1/4),
 
-with the aplanatic amplitude A and the Zernike mode Z(2, 2) of coefficient c in radians rms
-(Hanser et al. 2004, doi 10.1111/j.0022-2720.2004.01393.x; scalar approximation).
+with the aplanatic amplitude A and Zernike modes of root mean square 1 over the pupil
+(Hanser et al. 2004, doi 10.1111/j.0022-2720.2004.01393.x; scalar approximation; the modes as in
+Noll 1976, doi 10.1364/JOSA.66.000207).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Objective", "psf_stack"]
+__all__ = ["Objective", "psf_stack", "zernike"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """Optics of the example microscope."""
+    """Optics of a microscope; by default those of the example.
+
+    Parameters
+    ----------
+    aberrations_rms_waves : tuple of (n, m, c)
+        Zernike modes: radial order, azimuthal order (negative for sines), coefficient.
+    """
 
     numerical_aperture: float = 1.45
     refractive_index: float = 1.518
     wavelength_nm: float = 680.0
     astigmatism_rms_waves: float = 0.08
+    aberrations_rms_waves: tuple[tuple[int, int, float], ...] = ()
+
+
+def zernike(n: int, m: int, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the Zernike mode of root mean square 1 at points of the unit disk.
+
+    ``m < 0`` is the mode with the sine. Outside of the disk the polynomial just goes on.
+    """
+    rho, theta, order = np.hypot(x, y), np.arctan2(y, x), abs(m)
+    radial = np.zeros_like(rho)
+    for k in range((n - order) // 2 + 1):
+        denominator = (
+            math.factorial(k)
+            * math.factorial((n + order) // 2 - k)
+            * math.factorial((n - order) // 2 - k)
+        )
+        radial += (-1) ** k * math.factorial(n - k) / denominator * rho ** (n - 2 * k)
+    if m == 0:
+        return np.asarray(math.sqrt(n + 1) * radial)
+    angular = np.cos(m * theta) if m > 0 else np.sin(order * theta)
+    return np.asarray(math.sqrt(2 * (n + 1)) * radial * angular)
 
 
 def psf_stack(
@@ -61,7 +90,10 @@ def psf_stack(
     sine2 = np.where(inside, rho2, 0.0) * (objective.numerical_aperture**2)
     amplitude = np.where(inside, (1.0 - sine2 / objective.refractive_index**2) ** -0.25, 0.0)
     astigmatism = np.sqrt(6.0) * (u[None, :] ** 2 - u[:, None] ** 2)
-    base = amplitude * np.exp(2j * np.pi * objective.astigmatism_rms_waves * astigmatism)
+    phase = objective.astigmatism_rms_waves * astigmatism
+    for n, m, coefficient in objective.aberrations_rms_waves:
+        phase = phase + coefficient * zernike(n, m, u[None, :], u[:, None])
+    base = amplitude * np.exp(2j * np.pi * phase)
     axial = np.sqrt(objective.refractive_index**2 - sine2) / objective.wavelength_nm
 
     n_samples = roi_px * oversampling

@@ -1,0 +1,156 @@
+"""Make a starter model: ``.venv/bin/python installer/make_starters.py --family astigmatic``.
+
+A starter knows a whole family of microscopes instead of one: it is trained on random PSFs
+(`psf_families`), cameras, backgrounds, brightnesses and densities (`starter_source`), and is what
+``train --init starter`` goes on from. Meant for a GPU; everything is seeded.
+
+    --family NAME     2d, astigmatic or tetrapod
+    --steps N         of training (with --minutes: whichever ends first)
+    --device D        cuda, mps or cpu
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from psf_families import FAMILIES, Family, members, spline  # beside this script
+from starter_source import CAMERAS, StarterStream, conditions, on_device, wide_scaling
+
+from decode_engine.contract.configs import TrainingConfig
+from decode_engine.domain.calibration import Calibration, GaussianPsf
+from decode_engine.inference.peaks import extract_peaks
+from decode_engine.io.models import ModelBundle, write_model
+from decode_engine.jobs.context import JobContext
+from decode_engine.network.device import choose_device
+from decode_engine.network.output import NetworkOutput
+from decode_engine.network.registry import build_network
+from decode_engine.network.scaling import NetworkScaling
+from decode_engine.psf.models import psf_from_calibration
+from decode_engine.simulation.simulator import Simulator
+from decode_engine.training.stream import named_generator
+from decode_engine.training.trainer import Trainer, TrainingParts
+from decode_engine.training.validation import Validator
+
+_MEMBER_SEED = 20_261
+
+
+def main() -> None:
+    """Train and write one starter."""
+    parser = argparse.ArgumentParser(description="Make a starter model.")
+    parser.add_argument("--family", choices=tuple(FAMILIES), required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--members", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser.add_argument("--validations", type=int, default=4)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    family, device = FAMILIES[options.family], choose_device(options.device)
+    config = _config(options, family)
+    start = time.monotonic()
+    numbers = members(options.family, options.members, _MEMBER_SEED, options.workers)
+    print(f"{options.members} members after {time.monotonic() - start:.0f} s", flush=True)
+    generator = named_generator(config.seed, f"starter {options.family}", device)
+    stream = StarterStream(on_device(numbers, device), family, config, generator)
+    bundle = train(options.family, config, stream, device)
+    write_model(bundle.with_half_precision(), options.out, overwrite=True)
+
+
+def train(
+    name: str, config: TrainingConfig, stream: StarterStream, device: torch.device
+) -> ModelBundle:
+    """Train a starter; it is validated on the family's nominal member, which it never saw."""
+    family, camera = FAMILIES[name], CAMERAS[0]
+    calibration = nominal_calibration(name)
+    psf = psf_from_calibration(
+        calibration, pixel_size_x_nm=110.0, pixel_size_y_nm=110.0, device=device
+    )
+    scaling = wide_scaling(family).stabilised(camera)
+    network = build_network(
+        config.network,
+        config.network_options,
+        config.context_frames,
+        named_generator(config.seed, "weights", "cpu"),
+    ).to(device)
+    held_out = Simulator(psf, camera, config.simulation, device=device)
+    with tempfile.TemporaryDirectory() as folder:
+        parts = TrainingParts(
+            network=network,
+            stream=stream,
+            validator=Validator(
+                held_out, psf, camera, scaling, _extract, config=config, loss=network.loss
+            ),
+            scaling=scaling,
+            folder=Path(folder),
+        )
+        trainer = Trainer(parts, config, JobContext())
+        progress = trainer.run()
+    for entry in progress.history:
+        print(json.dumps({k: round(v, 4) for k, v in entry.items()}), flush=True)
+    return ModelBundle(
+        network=config.network,
+        network_options=config.network_options,
+        weights={k.removeprefix("best/"): v for k, v in trainer.best.items()},
+        scaling=scaling.to_dict(),
+        training_config=config,
+        training_record={
+            "starter": name,
+            "samples": progress.step * config.batch_size,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            **progress.to_dict(),
+        },
+        calibration=calibration,
+        camera=camera,
+    )
+
+
+def nominal_calibration(name: str) -> Calibration:
+    """Return the middle of a family as a calibration."""
+    family = FAMILIES[name]
+    facts = {
+        "pixel_size_x_nm": family.nominal.pixel_size_nm,
+        "pixel_size_y_nm": family.nominal.pixel_size_nm,
+        "em_mirrored": False,
+        "source": f"middle of the family {name!r} of computed PSFs (installer/psf_families.py)",
+    }
+    if not family.is_3d:
+        return Calibration(psf=GaussianPsf(sigma0_x_nm=130.0, sigma0_y_nm=130.0), **facts)  # type: ignore[arg-type]
+    return Calibration(psf=spline(family, family.nominal), **facts)  # type: ignore[arg-type]
+
+
+def _config(options: argparse.Namespace, family: Family) -> TrainingConfig:
+    simulation = conditions(family)[13]  # the middle one
+    if not family.is_3d:
+        simulation = simulation.model_copy(update={"z_min_nm": None, "z_max_nm": None})
+    plain = {"psf_width_jitter": 0.0, "z_scale_jitter": 0.0, "gain_jitter": 0.0}
+    return TrainingConfig(
+        network="fast",
+        optimizer="muon",
+        simulation=simulation.model_copy(update=plain),
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        steps=options.steps,
+        minutes=options.minutes,
+        validate_every_steps=max(1, options.steps // options.validations),
+        checkpoint_every_s=1e6,
+        ema_decay=0.998,
+    )
+
+
+def _extract(
+    output: NetworkOutput, scaling: NetworkScaling, threshold: float
+) -> dict[str, torch.Tensor]:
+    return extract_peaks(output, scaling, threshold)._asdict()
+
+
+if __name__ == "__main__":
+    main()

@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--learning-rate", type=float, default=4e-3)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--validations", type=int, default=4)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
@@ -134,7 +134,6 @@ def _config(options: argparse.Namespace, family: Family) -> TrainingConfig:
     plain = {"psf_width_jitter": 0.0, "z_scale_jitter": 0.0, "gain_jitter": 0.0}
     return TrainingConfig(
         network="fast",
-        optimizer="muon",
         simulation=simulation.model_copy(update=plain),
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,

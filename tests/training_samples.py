@@ -46,6 +46,7 @@ def write_inputs(folder: Path) -> None:
 def train_spec(folder: Path, **changes: Any) -> TrainSpec:
     """Return a training of a tiny network; changes go to the specification or its settings."""
     settings: dict[str, Any] = {
+        "network": "decode",
         "network_options": {"features": 2},
         "simulation": SimulationConfig(flux_mean=5000.0, flux_std=500.0, margin_px=2.0),
         "patch_px": 16,

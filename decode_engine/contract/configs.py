@@ -130,9 +130,9 @@ class TrainingConfig(Config):
     """How a network is trained."""
 
     schema_version: Literal[1] = 1
-    network: str = setting("decode", "Name of the network in the registry.")
+    network: str = setting("fast", "fast, or decode: the network of the DECODE paper.")
     network_options: dict[str, int | float | str | bool] = setting(
-        {}, "Options of the network (for example features=48)."
+        {}, "Options of the network (for example width=72)."
     )
     context_frames: Literal[1, 3] = setting(3, "Frames seen at once: 3 (t-1, t, t+1) or 1.")
     simulation: SimulationConfig = SimulationConfig()
@@ -146,7 +146,7 @@ class TrainingConfig(Config):
         gt=0,
     )
     optimizer: Literal["muon", "adamw"] = setting(
-        "adamw", "muon orthogonalises the steps of the convolution kernels."
+        "muon", "muon: kernels between features move by orthogonalised steps; adamw: none do."
     )
     learning_rate: float = setting(1e-3, "Highest learning rate.", gt=0)
     weight_decay: float = setting(0.1, "AdamW weight decay (weights of convolutions only).", ge=0)

@@ -150,7 +150,12 @@ class TrainSpec(Config):
     camera: str = setting(..., "Camera file.", path=True)
     out: str = setting(..., "Model file to write.", path=True)
     config: TrainingConfig = TrainingConfig()
-    init: str | None = setting(None, "Model to start from (warm start).", path=True)
+    init: str | None = setting(
+        None,
+        "Model to start from: a file, 'starter' (the bundled one that fits the calibration), or "
+        "'starter:astigmatic' and the like.",
+        path=True,
+    )
     device: str = setting("auto", _DEVICE)
     resume: bool = setting(False, "Go on from the checkpoint of an unfinished training.")
     overwrite: bool = setting(False, "Replace an existing model.")

@@ -26,6 +26,7 @@ from decode_engine.io.checkpoints import read_latest_checkpoint, remove_checkpoi
 from decode_engine.io.history import HistoryWriter
 from decode_engine.io.locking import FileLock
 from decode_engine.io.models import ModelBundle, read_model, write_model
+from decode_engine.io.starters import is_starter, starter_model, z_orientation
 from decode_engine.io.training_sample import TrainingSample, write_training_sample
 from decode_engine.jobs.context import JobContext
 from decode_engine.jobs.optics import read_optics
@@ -37,7 +38,7 @@ from decode_engine.jobs.train_record import (
     write_job_record,
 )
 from decode_engine.network.base import LocalizationNetwork
-from decode_engine.network.bundle import warm_start
+from decode_engine.network.bundle import scaling_from_bundle, warm_start
 from decode_engine.network.device import choose_device
 from decode_engine.network.output import NetworkOutput
 from decode_engine.network.registry import build_network
@@ -192,10 +193,15 @@ def _with_history(context: JobContext, history: HistoryWriter) -> JobContext:
 
 def _read(spec: TrainSpec, context: JobContext) -> TrainInputs:
     optics = read_optics(spec, context, allow_mismatch=spec.allow_mismatch)
+    path = None if spec.init is None else Path(spec.init)
+    if path is not None and is_starter(spec.init):
+        path = starter_model(str(spec.init), optics.calibration)
+        context.log(f"The training starts from the {path.stem} starter model.")
     return TrainInputs(
         calibration=optics.calibration,
         camera=optics.camera,
-        parent=read_model(Path(spec.init)) if spec.init is not None else None,
+        parent=None if path is None else read_model(path),
+        parent_path=path,
         device=choose_device(spec.device),
     )
 
@@ -208,11 +214,8 @@ def _parts(spec: TrainSpec, inputs: TrainInputs, folder: Path, workers: int) -> 
         pixel_size_y_nm=camera.pixel_size_y_nm,
         device=device,
     )
-    network = _network(spec, inputs)
     simulator = Simulator(psf, camera, config.simulation, device=device)
-    scaling = NetworkScaling.from_simulation(config.simulation, inputs.calibration)
-    if network.stabilised_input:
-        scaling = scaling.stabilised(camera)
+    network, scaling = _network(spec, inputs)
     generator = named_generator(config.seed, "training", device)
     return TrainingParts(
         network=network,
@@ -228,17 +231,27 @@ def _parts(spec: TrainSpec, inputs: TrainInputs, folder: Path, workers: int) -> 
     )
 
 
-def _network(spec: TrainSpec, inputs: TrainInputs) -> LocalizationNetwork:
-    config = spec.config
+def _network(spec: TrainSpec, inputs: TrainInputs) -> tuple[LocalizationNetwork, NetworkScaling]:
+    """Return the network with its first weights, random or a model's, and its scaling."""
+    config, parent = spec.config, inputs.parent
     network = build_network(
         config.network,
         config.network_options,
         config.context_frames,
         named_generator(config.seed, "weights", "cpu"),
     )
-    if inputs.parent is not None:
-        warm_start(network, inputs.parent, config.network, config.network_options)
-    return network.to(inputs.device)
+    scaling = NetworkScaling.from_simulation(config.simulation, inputs.calibration)
+    if network.stabilised_input:
+        scaling = scaling.stabilised(inputs.camera)
+    if parent is not None:
+        warm_start(network, parent, config.network, config.network_options)
+        first = scaling_from_bundle(parent)
+        directions = (z_orientation(parent.calibration), z_orientation(inputs.calibration))
+        if -1 in directions and 1 in directions and network.flip_z():
+            # An astigmatic PSF turned by 90 degrees is the same one with z reversed.
+            first = first.mirrored_z()
+        scaling = scaling.continued_from(first)
+    return network.to(inputs.device), scaling
 
 
 def _warn_of_other_scaling(inputs: TrainInputs, parts: TrainingParts, context: JobContext) -> None:
@@ -246,6 +259,7 @@ def _warn_of_other_scaling(inputs: TrainInputs, parts: TrainingParts, context: J
     if inputs.parent is None:
         return
     own, other = parts.scaling.to_dict(), inputs.parent.scaling
+    own = {k: v for k, v in own.items() if k not in ("input_excess", "input_variance")}
     changed = [f"{k} ({other.get(k)} then, {v} now)" for k, v in own.items() if other.get(k) != v]
     if changed:
         context.log(

@@ -35,6 +35,7 @@ class TrainInputs:
     calibration: Calibration
     camera: CameraModel
     parent: ModelBundle | None
+    parent_path: Path | None
     device: torch.device
 
     def identities(self) -> dict[str, str]:
@@ -68,7 +69,7 @@ def write_job_record(
     path: Path, spec: TrainSpec, inputs: TrainInputs, circumstances: Mapping[str, str]
 ) -> None:
     """Write ``job.json``: what was asked, from which files, with which versions, where."""
-    files = {"calibration": spec.calibration, "camera": spec.camera, "init": spec.init}
+    files = {"calibration": spec.calibration, "camera": spec.camera, "init": inputs.parent_path}
     record = {
         "spec": spec.model_dump(mode="json"),
         "seed": spec.config.seed,

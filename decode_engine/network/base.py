@@ -64,6 +64,10 @@ class LocalizationNetwork(nn.Module, ABC):
         """Return the convolution kernels between features, whose steps may be orthogonalised."""
         return []
 
+    def flip_z(self) -> bool:
+        """Turn the weights so that z comes out negated; return False if that is not possible."""
+        return False
+
     def decayed_parameters(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Split parameters into those with weight decay (convolution weights) and without."""
         parameters = list(self.parameters())

@@ -28,6 +28,7 @@ LOSSES: dict[str, LossFunction] = {"mixture": network_loss, "set": set_loss}
 
 _CELL_PX = 2
 _MAPS = 10
+_Z_MAP = 3
 _SIGMA_MAX = 3.0
 _SIGMA_MIN = 0.001
 _INITIAL_LOGIT = -6.0  # 0.25 % of the pixels: a few emitters on a training frame
@@ -134,6 +135,14 @@ class FastNet(LocalizationNetwork):
         """Return all kernels but those that see pixels or speak in physical units."""
         outer = {id(self.enter.weight), id(self.last.weight)}
         return [p for p in self.parameters() if p.ndim == 4 and id(p) not in outer]
+
+    @torch.no_grad()
+    def flip_z(self) -> bool:
+        """Negate the last layer's rows that make z (tanh is odd)."""
+        rows = slice(_Z_MAP * _CELL_PX**2, (_Z_MAP + 1) * _CELL_PX**2)
+        for parameter in self.last.parameters():
+            parameter[rows] = -parameter[rows]
+        return True
 
     def _initialise(self, generator: torch.Generator) -> None:
         for module in self.modules():

@@ -101,6 +101,32 @@ class NetworkScaling:
             input_variance=float(np.mean(noise.read_variance)),
         )
 
+    def continued_from(self, parent: NetworkScaling) -> NetworkScaling:
+        """Return the scaling for a network that begins with the weights of another.
+
+        Where the parent's ranges hold what is needed here they are kept, so that its outputs
+        mean what they meant and its input looks as it did; only the noise of the camera, to
+        which a stabilised input is scaled, is the own one. Otherwise the own scaling is
+        returned, and the network's outputs begin stretched.
+        """
+        if self.is_3d != parent.is_3d or bool(self.input_excess) != bool(parent.input_excess):
+            return self
+        half_nm = self.z_half_range_nm / _MARGIN
+        reach_nm = abs(self.z_center_nm - parent.z_center_nm) + half_nm
+        holds = (
+            parent.photon_max >= self.photon_max
+            and parent.background_max >= self.background_max / _MARGIN
+            and parent.z_half_range_nm >= reach_nm
+        )
+        if not holds:
+            return self
+        own = {name: getattr(self, name) for name in _OPTIONAL}
+        return dataclasses.replace(parent, **own)
+
+    def mirrored_z(self) -> NetworkScaling:
+        """Return the scaling of the same network after `LocalizationNetwork.flip_z`."""
+        return dataclasses.replace(self, z_center_nm=-self.z_center_nm)
+
     @property
     def is_3d(self) -> bool:
         """Whether the network estimates z."""

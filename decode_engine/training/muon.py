@@ -19,7 +19,9 @@ _EPSILON = 1e-8
 # (Jordan et al. 2024, "Muon: an optimizer for hidden layers").
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
-_ADAM_LIKE_RMS = 0.2  # of an update's entries (Liu et al. 2025, arXiv 2502.16982)
+# Four times what makes updates as large as AdamW's (Liu et al. 2025, arXiv 2502.16982): kernels
+# bear four times the rate of biases and outer layers, so that one learning rate serves all.
+_RMS = 0.8
 
 
 def orthogonalised(matrices: Tensor) -> Tensor:
@@ -40,7 +42,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
         whole = factor @ whole
         if left:
             gram = factor @ gram @ factor
-    result = whole @ x
+    result: Tensor = whole @ x
     return result.mT if tall else result
 
 
@@ -83,7 +85,7 @@ class MuonAdamW(torch.optim.Optimizer):
             same_shape[move.shape].append(i)
         for shape, indices in same_shape.items():
             matrices = torch.stack([ahead[i].flatten(1) for i in indices])
-            scale = _ADAM_LIKE_RMS * math.sqrt(max(matrices.shape[1:]))
+            scale = _RMS * math.sqrt(max(matrices.shape[1:]))
             for i, move in zip(indices, orthogonalised(matrices) * scale, strict=True):
                 ahead[i] = move.view(shape)
         return ahead

@@ -4,7 +4,9 @@
 
 ``RECIPES.json`` is a list of ``{"name": ..., "network": ..., "options": {...}, "config": {...},
 "simulation": {...}}``; ``config`` and ``simulation`` change the benchmark's training
-configuration (``{"steps": 4000, "minutes": 2, "batch_size": 256}``: whichever ends first). Each
+configuration (``{"steps": 4000, "minutes": 2, "batch_size": 256}``: whichever ends first);
+``"optics": "example"`` takes the bundled example's PSF and camera; ``{"name": ..., "command":
+[...]}`` runs a program of this environment instead, with ``{out}`` for the model's path. Each
 recipe runs in a process of its own, so that one that fails leaves the others alone; small
 networks leave a large GPU idle between their kernels, which others fill. Written are
 ``name.decode``, ``name.json`` (as `tests.bench.accuracy` writes it) and a line on the screen.
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +27,10 @@ from typing import Any
 import torch
 
 from decode_engine.contract.configs import SimulationConfig, TrainingConfig
+from decode_engine.io.calibrations import read_calibration
+from decode_engine.io.cameras import read_camera
 from decode_engine.io.models import read_model, write_model
+from decode_engine.io.resources import resource_path
 from decode_engine.network.device import choose_device
 from tests.bench.accuracy import conditions, measuring
 from tests.bench.accuracy.__main__ import evaluate
@@ -46,12 +52,16 @@ def main() -> None:
         print(json.dumps(run(recipes[options.only], options)), flush=True)
         return
     with ThreadPoolExecutor(options.at_once) as pool:
-        for name, text in zip(recipes, pool.map(_in_process, recipes), strict=True):
-            (options.out / f"{name}.log").write_text(text, encoding="utf-8")
+        jobs = {n: pool.submit(_in_process, r, options.out) for n, r in recipes.items()}
+        for name, job in jobs.items():
+            (options.out / f"{name}.log").write_text(job.result(), encoding="utf-8")
 
 
-def _in_process(name: str) -> str:
+def _in_process(recipe: dict[str, Any], out: Path) -> str:
+    name, path = recipe["name"], str(out / f"{recipe['name']}.decode")
     command = [sys.executable, "-m", "tests.bench.device_training", *sys.argv[1:], "--only", name]
+    if "command" in recipe:
+        command = [sys.executable, *(word.replace("{out}", path) for word in recipe["command"])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = done.stdout.strip().splitlines()
     print(lines[-1] if lines and not done.returncode else f"{name}: {done.stderr[-1500:]}")
@@ -63,8 +73,12 @@ def run(recipe: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """Train, score and write one recipe; return its line."""
     torch.set_num_threads(2)
     device = choose_device(options.device)
-    calibration, _ = conditions.calibration()
-    camera = conditions.CAMERAS["scmos"]
+    if recipe.get("optics") == "example":
+        calibration = read_calibration(resource_path("example", "calibration.h5"))
+        camera = read_camera(resource_path("example", "camera.json"))
+    else:
+        calibration, _ = conditions.calibration()
+        camera = conditions.CAMERAS["scmos"]
     simulation = conditions.training_simulation().model_dump() | recipe.get("simulation", {})
     config = TrainingConfig(
         network=recipe["network"],
@@ -80,6 +94,7 @@ def run(recipe: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     bundle = read_model(path)
     scores = evaluate(measuring.Model(bundle, device), options.scale)
     write_model(bundle.with_half_precision(), path, overwrite=True)
+    shutil.rmtree(path.with_name(path.name + ".training"), ignore_errors=True)
     keep = ("steps", "elapsed_s", "efficiency_3d", "jaccard", "rmse_lateral_nm", "rmse_axial_nm")
     line = {
         "name": recipe["name"],

@@ -81,7 +81,7 @@ CALIBRATION = Calibration(psf=PSF, pixel_size_x_nm=100.0, pixel_size_y_nm=110.0)
 def make_bundle(calibration: Calibration = CALIBRATION) -> ModelBundle:
     """Return a small network with random weights that answers to bright pixels."""
     generator = torch.Generator().manual_seed(4)
-    config = TrainingConfig(network_options={"features": 8})
+    config = TrainingConfig(network="decode", network_options={"features": 8})
     network = build_network("decode", config.network_options, 3, generator)
     weights = {n: p.detach().numpy().copy() for n, p in network.named_parameters()}
     weights["probability_head.last.weight"] *= 6

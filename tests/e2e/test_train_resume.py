@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="kills and signals are t
 STEPS = 40
 # A checkpoint after each step, so that a kill may also meet the writing of one.
 SETTINGS = (
-    "--device cpu --set network_options.features=2 --set patch_px=16 --set batch_size=2 "
+    "--device cpu --set network_options.width=3 --set patch_px=16 --set batch_size=2 "
     "--set validation_frames=8 --set validate_every_steps=5 --set ema_decay=0.9 "
     "--set checkpoint_every_s=0.001 --set simulation.margin_px=2"
 )
@@ -205,10 +205,10 @@ def test_warm_start(folder: Path) -> None:
 
 
 def test_warm_start_from_another_network_is_refused(folder: Path) -> None:
-    init = ["--init", str(folder / "whole.decode"), "--set", "network_options.features=3"]
+    init = ["--init", str(folder / "whole.decode"), "--set", "network_options.width=6"]
     refused = finish(words(folder, "wrong.decode", *init), code=2)
-    assert "features=2" in refused
-    assert "features=3" in refused
+    assert "width=3" in refused
+    assert "width=6" in refused
     assert not (folder / "wrong.decode.training").exists()
 
 

@@ -158,7 +158,11 @@ def test_same_seed_gives_the_same_model(folder: Path) -> None:
 def test_long_curves_are_thinned(folder: Path) -> None:
     history = [{"step": float(n), "validation_loss": 1.0 / n} for n in range(1, 1006)]
     inputs = TrainInputs(
-        calibration=CALIBRATION, camera=CAMERA, parent=None, device=torch.device("cpu")
+        calibration=CALIBRATION,
+        camera=CAMERA,
+        parent=None,
+        parent_path=None,
+        device=torch.device("cpu"),
     )
     progress = Progress(step=1005, best_step=503, history=history)
     thinned = training_record(train_spec(folder), inputs, {}, progress)["history"]

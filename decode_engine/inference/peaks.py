@@ -26,8 +26,16 @@ from torch import Tensor
 
 from decode_engine.network.output import NetworkOutput
 from decode_engine.network.scaling import NetworkScaling
+from decode_engine.network.uncertainty import Peaks, Uncertainty
 
-__all__ = ["Candidates", "PeakMethod", "PeakTable", "extract_peaks", "find_peaks"]
+__all__ = [
+    "Candidates",
+    "PeakMethod",
+    "PeakTable",
+    "correct_peaks",
+    "extract_peaks",
+    "find_peaks",
+]
 
 PeakMethod: TypeAlias = Literal["collapse", "integration"]
 
@@ -138,6 +146,42 @@ def extract_peaks(
     )
     n_images, height, width = probability.shape
     return find_peaks(candidates, (n_images, height, width), threshold, method)
+
+
+def correct_peaks(
+    peaks: PeakTable, uncertainty: Uncertainty, row: Tensor, column: Tensor
+) -> PeakTable:
+    """Return peaks with the sigmas and probabilities that were measured.
+
+    Parameters
+    ----------
+    peaks : PeakTable
+    uncertainty : Uncertainty
+    row, column : (P,) int64
+        The peaks' pixels in the whole frame, the same for any tiling.
+    """
+    corrected = uncertainty.correct(
+        Peaks(
+            image=peaks.image,
+            row=row,
+            column=column,
+            photons=peaks.photons,
+            background=peaks.background,
+            probability=peaks.probability,
+            sigma_x=peaks.sigma_x_px,
+            sigma_y=peaks.sigma_y_px,
+            sigma_z=peaks.sigma_z_nm,
+            sigma_photons=peaks.sigma_photons,
+        )
+    )
+    changed = {
+        "probability": corrected.probability,
+        "sigma_x_px": corrected.sigma_x,
+        "sigma_y_px": corrected.sigma_y,
+        "sigma_z_nm": corrected.sigma_z,
+        "sigma_photons": corrected.sigma_photons,
+    }
+    return PeakTable(**{**peaks._asdict(), **changed})
 
 
 def find_peaks(

@@ -30,7 +30,7 @@ from torch.nn import functional
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.geometry import PixelGrid, Roi
 from decode_engine.domain.localizations import LocalizationFlag, Localizations
-from decode_engine.inference.peaks import PeakMethod, PeakTable, extract_peaks
+from decode_engine.inference.peaks import PeakMethod, PeakTable, correct_peaks, extract_peaks
 from decode_engine.inference.reader import FrameBlock, FrameReader
 from decode_engine.inference.tiling import (
     Tile,
@@ -46,6 +46,7 @@ from decode_engine.network.base import LocalizationNetwork
 from decode_engine.network.device import autocast_dtype
 from decode_engine.network.output import NetworkOutput
 from decode_engine.network.scaling import NetworkScaling
+from decode_engine.network.uncertainty import LOWEST_PROBABILITY, Uncertainty
 from decode_engine.simulation.camera_noise import CameraNoise
 
 __all__ = ["LocalizedBatch", "Predictor", "PredictorOptions"]
@@ -98,6 +99,8 @@ class Predictor:
         Camera of the movie; per-pixel maps cover the whole frame.
     device : torch.device
     options : PredictorOptions
+    uncertainty : Uncertainty
+        What the network's sigmas and probabilities mean; by default what they say.
     """
 
     def __init__(
@@ -108,12 +111,14 @@ class Predictor:
         *,
         device: torch.device,
         options: PredictorOptions | None = None,
+        uncertainty: Uncertainty | None = None,
     ) -> None:
         self.device = device
         self.network = network.to(device).eval()
         self.scaling = scaling
         self.camera = camera
         self.options = options or PredictorOptions()
+        self.uncertainty = uncertainty or Uncertainty()
         self.autocast_dtype = autocast_dtype(device, self.options.precision)
         self._bytes_per_px = activation_bytes_per_px(self.network)
 
@@ -282,15 +287,24 @@ class _Run:
         near = tile.relevant
         output = NetworkOutput(*(_cut(maps, near) for maps in output))
         peaks = extract_peaks(
-            output, self._predictor.scaling, options.probability_threshold, method=options.method
+            output, self._predictor.scaling, self._lowest_probability, method=options.method
         )
         row, column = peaks.row + near.y_px, peaks.column + near.x_px
-        keep = owned_by(tile, row, column)
+        place = (row + tile.seen.y_px, column + tile.seen.x_px)
+        peaks = correct_peaks(peaks, self._predictor.uncertainty, *place)
+        keep = owned_by(tile, row, column) & (peaks.probability >= options.probability_threshold)
         peaks, row, column = peaks.select(keep), row[keep], column[keep]
         row, column = row + tile.seen.y_px, column + tile.seen.x_px
         seen = self._plan.seen
         bright = saturated[peaks.image + self._context // 2, row - seen.y_px, column - seen.x_px]
         return self._columns(peaks, row, column, bright)
+
+    @property
+    def _lowest_probability(self) -> float:
+        threshold = self._predictor.options.probability_threshold
+        if self._predictor.uncertainty.detection:
+            return min(threshold, LOWEST_PROBABILITY)
+        return threshold
 
     def _columns(
         self, peaks: PeakTable, row: Tensor, column: Tensor, bright: Tensor

@@ -39,7 +39,9 @@ CPU_BATCH_PX = 1 << 15  # a processor gains nothing from more, and answers a can
 CPU_BATCH_FRAMES = 16
 GPU_BATCH_FRAMES = 512
 
-PEAK_REACH_PX = 12  # four steps of three pixels: density, rivals, owners, members of a peak
+# Four steps of three pixels (density, rivals, owners, members of a peak) around the peaks that
+# crowd an own one, up to two cells of four pixels away.
+PEAK_REACH_PX = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

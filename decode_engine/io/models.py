@@ -4,8 +4,8 @@ A zip archive without compression:
 
 ``model.json``
     ``format`` = "decode-desktop model", ``schema_version`` = 1, ``network``, ``network_options``,
-    ``scaling``, ``training_config``, ``training_record``, and the fingerprints of calibration and
-    camera.
+    ``scaling``, ``uncertainty`` (where it was measured), ``training_config``,
+    ``training_record``, and the fingerprints of calibration and camera.
 ``weights.safetensors``
     The network's parameters, float32 or float16.
 ``calibration.h5``
@@ -66,6 +66,8 @@ class ModelBundle:
         Parameters by name, float32 or float16.
     scaling : dict
         `NetworkScaling` by name.
+    uncertainty : dict
+        `network.uncertainty.Uncertainty` by name; empty where it was not measured.
     training_config : TrainingConfig
     training_record : dict
         What happened: steps, time, device, metrics over time, versions. JSON values; what is
@@ -78,6 +80,7 @@ class ModelBundle:
     network_options: dict[str, int | float | str | bool] = field(default_factory=dict)
     weights: dict[str, NDArray[Any]]
     scaling: dict[str, float]
+    uncertainty: dict[str, list[float]] = field(default_factory=dict)
     training_config: TrainingConfig
     training_record: JsonDict = field(default_factory=dict)
     calibration: Calibration
@@ -201,6 +204,7 @@ def _description(bundle: ModelBundle) -> JsonDict:
         "network": bundle.network,
         "network_options": bundle.network_options,
         "scaling": bundle.scaling,
+        **({"uncertainty": bundle.uncertainty} if bundle.uncertainty else {}),
         "training_config": bundle.training_config.model_dump(mode="json"),
         "training_record": bundle.training_record,
         "calibration_sha256": bundle.calibration.fingerprint(),
@@ -226,6 +230,7 @@ def _bundle(entries: Mapping[str, bytes], path: Path) -> ModelBundle:
             network_options=text["network_options"],
             weights=load_safetensors(entries["weights.safetensors"]),
             scaling=text["scaling"],
+            uncertainty=dict(text.get("uncertainty", {})),
             training_config=TrainingConfig.model_validate(text["training_config"]),
             training_record=text["training_record"],
             calibration=calibration_from_bytes(entries["calibration.h5"], f"{path}: calibration"),

@@ -14,7 +14,11 @@ from decode_engine.io.cameras import read_camera
 from decode_engine.io.models import ModelBundle, read_model, require_match
 from decode_engine.jobs.context import JobContext
 from decode_engine.jobs.optics import read_calibration_for
-from decode_engine.network.bundle import network_from_bundle, scaling_from_bundle
+from decode_engine.network.bundle import (
+    network_from_bundle,
+    scaling_from_bundle,
+    uncertainty_from_bundle,
+)
 from decode_engine.network.device import choose_device
 from decode_engine.network.scaling import z_limits_nm
 
@@ -104,4 +108,11 @@ def _predictor(
         z_limits_nm=limits if scaling.is_3d else None,
     )
     network = network_from_bundle(bundle, where)
-    return Predictor(network, scaling, camera, device=where, options=options)
+    return Predictor(
+        network,
+        scaling,
+        camera,
+        device=where,
+        options=options,
+        uncertainty=uncertainty_from_bundle(bundle),
+    )

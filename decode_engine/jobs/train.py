@@ -38,20 +38,22 @@ from decode_engine.jobs.train_record import (
     write_job_record,
 )
 from decode_engine.network.base import LocalizationNetwork
-from decode_engine.network.bundle import scaling_from_bundle, warm_start
+from decode_engine.network.bundle import network_from_bundle, scaling_from_bundle, warm_start
 from decode_engine.network.device import choose_device
 from decode_engine.network.output import NetworkOutput
 from decode_engine.network.registry import build_network
 from decode_engine.network.scaling import NetworkScaling
 from decode_engine.psf.models import psf_from_calibration
 from decode_engine.simulation.simulator import Simulator
+from decode_engine.training.recalibration import recalibrate
 from decode_engine.training.stream import TrainingStream, named_generator
 from decode_engine.training.trainer import Trainer, TrainingParts
 from decode_engine.training.validation import Validator
 
-__all__ = ["run", "training_folder"]
+__all__ = ["run", "training_folder", "with_uncertainty"]
 
 
+_RECALIBRATION_SHARE = 2  # frames, of those of a validation
 _BEST = "best.decode"
 _JOB = "job.json"
 _HISTORY = "history.jsonl"
@@ -93,13 +95,44 @@ def run(spec: TrainSpec, context: JobContext) -> dict[str, Any]:
             if step == 0:
                 write_job_record(folder / _JOB, spec, inputs, parts.machine)
             _train(trainer, lambda: _bundle(spec, inputs, parts, trainer), recorded)
-        bundle = _bundle(spec, inputs, parts, trainer)
+            bundle = with_uncertainty(_bundle(spec, inputs, parts, trainer), context, inputs.device)
         write_model(bundle, out, overwrite=spec.overwrite)
         context.artifact("model", str(out))
         remove_checkpoints(folder)
         (folder / _BEST).unlink(missing_ok=True)
     facts = {"model": str(out), "model_id": bundle.model_id, "ended_by": trainer.ended_by}
     return {**facts, **summary(trainer.progress)}
+
+
+def with_uncertainty(
+    bundle: ModelBundle, context: JobContext, device: torch.device, frames: int = 512
+) -> ModelBundle:
+    """Measure what a model's sigmas and probabilities mean; return it with the corrections."""
+    context.stage("Measuring the uncertainties")
+    config, camera = bundle.training_config, bundle.camera
+    psf = psf_from_calibration(
+        bundle.calibration,
+        pixel_size_x_nm=camera.pixel_size_x_nm,
+        pixel_size_y_nm=camera.pixel_size_y_nm,
+        device=device,
+    )
+    found = recalibrate(
+        network_from_bundle(bundle, device),
+        scaling_from_bundle(bundle),
+        Simulator(psf, camera, config.simulation, device=device),
+        _extract,
+        camera,
+        config,
+        frames=min(frames, _RECALIBRATION_SHARE * config.validation_frames),
+        check=context.check,
+    )
+    if not found.uncertainty.scales:
+        text = f"Only {found.pairs} molecules were found to measure uncertainties on; none is."
+        context.log(text, "warning")
+        return bundle
+    factors = ", ".join(f"{axis} {value:.2f}" for axis, value in found.std_before.items())
+    context.log(f"Errors were of sigma, before the correction: {factors}.")
+    return dataclasses.replace(bundle, uncertainty=found.uncertainty.to_dict())
 
 
 def _train(trainer: Trainer, bundle: Callable[[], ModelBundle], context: JobContext) -> None:

@@ -10,8 +10,14 @@ from decode_engine.io.models import ModelBundle
 from decode_engine.network.base import LocalizationNetwork
 from decode_engine.network.registry import build_network
 from decode_engine.network.scaling import NetworkScaling
+from decode_engine.network.uncertainty import Uncertainty
 
-__all__ = ["network_from_bundle", "scaling_from_bundle", "warm_start"]
+__all__ = [
+    "network_from_bundle",
+    "scaling_from_bundle",
+    "uncertainty_from_bundle",
+    "warm_start",
+]
 
 
 def network_from_bundle(
@@ -28,6 +34,11 @@ def network_from_bundle(
 def scaling_from_bundle(bundle: ModelBundle) -> NetworkScaling:
     """Return the bundle's scaling."""
     return NetworkScaling.from_dict(bundle.scaling)
+
+
+def uncertainty_from_bundle(bundle: ModelBundle) -> Uncertainty:
+    """Return the bundle's corrections of sigma and probability; empty where it has none."""
+    return Uncertainty.from_dict(bundle.uncertainty)
 
 
 def warm_start(

@@ -31,7 +31,13 @@ from decode_engine.training.stream import (
     to_network_units,
 )
 
-__all__ = ["PeakExtractor", "ValidationResult", "Validator"]
+__all__ = [
+    "PeakExtractor",
+    "ValidationResult",
+    "Validator",
+    "emitters_of",
+    "localizations_of",
+]
 
 _CHUNK = 32  # frames at a time: bounds the memory, not the result
 _PROBABILITY_THRESHOLD = 0.5
@@ -233,7 +239,7 @@ class Validator:
             output = network(frames)
             total += frames.shape[0] * self._loss(output, targets)
             peaks = self._extract(output, self._scaling, _PROBABILITY_THRESHOLD)
-            tables.append(_localizations(peaks, first, self._camera))
+            tables.append(localizations_of(peaks, first, self._camera))
             first += frames.shape[0]
         return Localizations.concatenate(tables), total / first
 
@@ -245,7 +251,7 @@ class Validator:
     def _true_emitters(self) -> Emitters:
         tables, first = [], 0
         for batch in self._batches:
-            tables.append(_emitters(batch, first, self._camera))
+            tables.append(emitters_of(batch, first, self._camera))
             first += batch.frames.shape[0]
         return Emitters.concatenate(tables)
 
@@ -312,7 +318,8 @@ def _score(evaluation: Evaluation) -> float:
     return value if math.isfinite(value) else -math.inf
 
 
-def _emitters(batch: TrainingBatch, first: int, camera: CameraModel) -> Emitters:
+def emitters_of(batch: TrainingBatch, first: int, camera: CameraModel) -> Emitters:
+    """Return the true emitters of a batch whose frames are numbered from ``first``."""
     targets = batch.targets
     image, slot = targets.valid.nonzero(as_tuple=True)
     x_px, y_px = targets.x_px[image, slot], targets.y_px[image, slot]
@@ -329,7 +336,8 @@ def _emitters(batch: TrainingBatch, first: int, camera: CameraModel) -> Emitters
     )
 
 
-def _localizations(peaks: Mapping[str, Tensor], first: int, camera: CameraModel) -> Localizations:
+def localizations_of(peaks: Mapping[str, Tensor], first: int, camera: CameraModel) -> Localizations:
+    """Return peaks of a batch whose frames are numbered from ``first`` as a table."""
     x_nm, y_nm = camera.pixel_size_x_nm, camera.pixel_size_y_nm
     columns = {
         "frame": peaks["image"] + first,

@@ -18,11 +18,15 @@ from decode_engine.analysis.metrics import Judgement, judge, score
 from decode_engine.contract.configs import EvaluateConfig
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.localizations import Emitters, Localizations
-from decode_engine.inference.peaks import extract_peaks
+from decode_engine.inference.peaks import correct_peaks, extract_peaks
 from decode_engine.inference.predictor import Predictor, PredictorOptions
 from decode_engine.io.models import ModelBundle
 from decode_engine.io.movies.source import BaseSource
-from decode_engine.network.bundle import network_from_bundle, scaling_from_bundle
+from decode_engine.network.bundle import (
+    network_from_bundle,
+    scaling_from_bundle,
+    uncertainty_from_bundle,
+)
 from decode_engine.network.device import autocast_dtype
 from decode_engine.psf.base import PsfModel
 from decode_engine.psf.fisher import crlb, noise_terms
@@ -155,10 +159,16 @@ class Model:
         self.bundle = bundle
         self.network = network_from_bundle(bundle, device)
         self.scaling = scaling_from_bundle(bundle)
+        self.uncertainty = uncertainty_from_bundle(bundle)
         self.device = device
         options = PredictorOptions(probability_threshold=THRESHOLDS[0])
         self.predictor = Predictor(
-            self.network, self.scaling, bundle.camera, device=device, options=options
+            self.network,
+            self.scaling,
+            bundle.camera,
+            device=device,
+            options=options,
+            uncertainty=self.uncertainty,
         )
 
     def localize(self, frames: NDArray[Any]) -> tuple[Localizations, float]:
@@ -246,6 +256,7 @@ def _isolated_rows(
         with torch.autocast(model.device.type, dtype=dtype, enabled=dtype is not None):
             output = model.network(model.scaling.frames_to_network(part.to(model.device)))
         peaks = extract_peaks(output, model.scaling, WORKING_THRESHOLD)
+        peaks = correct_peaks(peaks, model.uncertainty, peaks.row, peaks.column)
         for i in range(len(peaks)):
             k = start + int(peaks.image[i])
             dx = (float(peaks.x_px[i]) - float(emitters.x_px[k])) * pixel_nm

@@ -22,6 +22,7 @@ from decode_engine.io.movies.source import BaseSource
 from decode_engine.network.base import LocalizationNetwork
 from decode_engine.network.registry import build_network
 from decode_engine.network.scaling import NetworkScaling
+from decode_engine.network.uncertainty import Uncertainty
 
 SCALING = NetworkScaling(
     input_offset=20.0,
@@ -93,6 +94,7 @@ def predictor(network: LocalizationNetwork, **options: Any) -> Predictor:
         options.pop("scaling", SCALING),
         camera,
         device=torch.device("cpu"),
+        uncertainty=options.pop("uncertainty", None),
         options=PredictorOptions(**options),
     )
 
@@ -234,6 +236,25 @@ def test_tiles_leave_no_trace(network: LocalizationNetwork, size: tuple[int, int
     found = everything(tiled, source)
     assert len(whole) > 400
     assert_close(found, whole)
+
+
+def test_tiles_leave_no_trace_in_measured_uncertainties(network: LocalizationNetwork) -> None:
+    """The corrections count neighbours, also those that another tile owns."""
+    theta = (0.2, 0.1, -0.1, 0.2, 0.4, 0.1)
+    uncertainty = Uncertainty(
+        scales={"x": theta, "y": theta, "z": theta, "photons": theta},
+        detection=(0.1, -0.1, 0.1, 4.0, -0.2, 0.1),
+    )
+    source = movie(4, 200, 220)
+    plain = everything(predictor(network), source)
+    whole = everything(predictor(network, uncertainty=uncertainty), source)
+    tiled = everything(predictor(network, uncertainty=uncertainty, tile_px=152), source)
+    assert_close(whole, tiled)
+    assert len(whole) == len(tiled)
+    np.testing.assert_allclose(whole.sigma_x_nm, tiled.sigma_x_nm, rtol=1e-3)
+    assert len(plain) != len(whole)
+    assert whole.probability is not None
+    assert whole.probability.min() >= 0.3
 
 
 def test_region_is_a_part_of_the_whole(network: LocalizationNetwork) -> None:

@@ -287,3 +287,18 @@ def test_a_bundle_keeps_the_factor_of_its_calibration(tmp_path: Path) -> None:
     found = read_model(tmp_path / "m.decode").calibration
     assert found == calibration
     assert found.z_range_nm == pytest.approx((-2 * 7.5, 3 * 7.5))
+
+
+def test_measured_uncertainties_are_kept_and_change_the_identity(tmp_path: Path) -> None:
+    plain = bundle()
+    measured = dataclasses.replace(plain, uncertainty={"x": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]})
+    write_model(measured, tmp_path / "m.decode", overwrite=False)
+    again = read_model(tmp_path / "m.decode")
+    assert again.uncertainty == measured.uncertainty
+    assert again.model_id == measured.model_id != plain.model_id
+
+
+def test_a_model_from_before_has_none(path: Path) -> None:
+    assert read_model(path).uncertainty == {}
+    with zipfile.ZipFile(path) as archive:
+        assert "uncertainty" not in json.loads(archive.read("model.json"))

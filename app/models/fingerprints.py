@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from decode_engine.contract.jobs import JobSpec
+from decode_engine.io.starters import is_starter
 
 __all__ = [
     "UNKNOWN",
@@ -164,7 +165,7 @@ def input_paths(spec: JobSpec) -> tuple[str, ...]:
     found: list[str] = []
     for field in _INPUT_FIELDS:
         value = getattr(spec, field, None)
-        if isinstance(value, str):
+        if isinstance(value, str) and not is_starter(value):
             found.append(value)
         elif isinstance(value, tuple):
             found.extend(value)
@@ -173,8 +174,8 @@ def input_paths(spec: JobSpec) -> tuple[str, ...]:
 
 def file_digest(path: str | None, files: Mapping[str, FileStamp]) -> str | None:
     """Return what stands for a file in a fingerprint: its contents where they are known."""
-    if path is None:
-        return None
+    if path is None or is_starter(path):
+        return path  # a starter is known by its name
     stamp = files.get(path)
     return stamp.digest if stamp is not None and stamp.digest else UNKNOWN
 

@@ -10,6 +10,7 @@ from app.models.project import CalibrationChoice, Project, ProjectSettings, RunR
 from app.models.runs import run_that_made
 from app.models.steps import Step
 from decode_engine.contract.configs import CameraConfig
+from decode_engine.io.starters import is_starter
 
 __all__ = ["changed_parts", "input_parts", "recorded_parts", "watched_paths"]
 
@@ -109,8 +110,10 @@ def watched_paths(project: Project) -> tuple[str, ...]:
     settings = project.settings
     found = [entry.path for entry in settings.movies]
     found += settings.beads.stacks
+    init = settings.train_start.init
+    start = None if is_starter(init) else init
     chosen = (settings.calibration.path, settings.model, settings.localizations)
-    found += [path for path in (*chosen, settings.train_start.init) if path]
+    found += [path for path in (*chosen, start) if path]
     if settings.camera is not None:
         found += _maps(settings.camera)
     if settings.localizations:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from app.models.project import ProjectSettings, RunRecord
 from app.models.verdict import Light
-from decode_engine.errors import InputError
+from decode_engine.domain.calibration import Calibration, GaussianPsf
+from decode_engine.errors import EngineError, InputError
+from decode_engine.io.calibrations import PixelSize, read_calibration
 from decode_engine.io.models import ModelBundle, read_model
 from decode_engine.io.resources import resource_path
+from decode_engine.io.starters import STARTER, installed_starters, is_starter, starter_model
 
 __all__ = ["StartChoice", "judge_start", "model_of_run", "start_choices"]
 
@@ -31,8 +34,11 @@ def model_of_run(run: RunRecord) -> str | None:
 
 
 def start_choices(runs: tuple[RunRecord, ...], current: str | None) -> tuple[StartChoice, ...]:
-    """Return from what a training can start: example, earlier runs (newest first), nothing."""
-    choices = [
+    """Return from what a training can start: starter, earlier runs (newest first), ..., nothing."""
+    choices = []
+    if installed_starters():
+        choices.append(StartChoice("Starter model (built in, recommended)", STARTER))
+    choices += [
         StartChoice(f"{run.title} ({run.run_id})", path)
         for run in reversed(runs)
         if (path := model_of_run(run)) is not None
@@ -62,6 +68,8 @@ def judge_start(path: str, settings: ProjectSettings) -> Light:
     ModelError
         If the file is no model.
     """
+    if is_starter(path):
+        return _judge_starter(path, settings)
     bundle = read_model(Path(path))
     refusal = _refusal(bundle, settings)
     if refusal:
@@ -75,6 +83,41 @@ def judge_start(path: str, settings: ProjectSettings) -> Light:
             f"give the training a few minutes more. {about}",
         )
     return Light("ok", f"Compatible. {about}")
+
+
+def _judge_starter(name: str, settings: ProjectSettings) -> Light:
+    calibration = _calibration(settings)
+    if calibration is None:
+        return Light("doubt", "The starter is chosen by your calibration: none is chosen yet.")
+    try:
+        path = starter_model(name, calibration)
+    except EngineError as error:
+        return Light("bad", f"{error.message} {error.hint}".strip())
+    bundle = read_model(path)
+    refusal = _refusal(bundle, settings)
+    if refusal:
+        return Light("bad", refusal)
+    return Light(
+        "ok",
+        f"Fits: the {path.stem} starter has learned from many computed microscopes, cameras and "
+        "densities. The training makes it yours.",
+    )
+
+
+def _calibration(settings: ProjectSettings) -> Calibration | None:
+    choice = settings.calibration
+    if choice.mode == "gaussian_2d":
+        sigma_nm = choice.psf_sigma_nm
+        return Calibration(psf=GaussianPsf(sigma0_x_nm=sigma_nm, sigma0_y_nm=sigma_nm))
+    if choice.mode != "file" or not choice.path:
+        return None
+    # The kind of PSF does not depend on the pixel size, which some files do not say.
+    return read_calibration(
+        Path(choice.path),
+        region=choice.region,
+        channel=choice.channel,
+        pixel_size=PixelSize(x_nm=100.0, y_nm=100.0),
+    )
 
 
 def _refusal(bundle: ModelBundle, settings: ProjectSettings) -> str:

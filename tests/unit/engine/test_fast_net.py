@@ -205,3 +205,17 @@ def test_trained_interrupted_resumed_and_used_for_a_movie(tmp_path: Path) -> Non
     )
     assert localize.run(job, JobContext())["frames"] == 5
     assert len(read_localizations(tmp_path / "out.h5")) > 0
+
+
+def test_flip_z_negates_z_and_nothing_else() -> None:
+    network = build_network("fast", {"width": 6}, 3).eval()
+    with torch.no_grad():
+        network.last.bias.normal_(generator=torch.Generator().manual_seed(2))  # type: ignore[union-attr, operator]
+        frames = torch.randn(2, 3, 16, 20, generator=torch.Generator().manual_seed(3))
+        before = network(frames)
+        assert network.flip_z()
+        after = network(frames)
+    assert float(before.z.abs().min()) > 0
+    for name in before._fields:
+        sign = -1.0 if name == "z" else 1.0
+        torch.testing.assert_close(getattr(after, name), sign * getattr(before, name))

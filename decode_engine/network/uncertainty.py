@@ -22,10 +22,17 @@ from torch.nn import functional
 
 from decode_engine.errors import ModelError
 
-__all__ = ["LOWEST_PROBABILITY", "Peaks", "Uncertainty", "crowding", "features"]
+__all__ = [
+    "LOWEST_PROBABILITY",
+    "Peaks",
+    "Surroundings",
+    "Uncertainty",
+    "features",
+    "surroundings",
+]
 
 AXES = ("x", "y", "z", "photons")
-N_FEATURES = 6
+N_FEATURES = 7
 # Peaks that the network finds less probable are left out, whatever the correction would say.
 LOWEST_PROBABILITY = 0.15
 CELL_PX = 4  # neighbours are counted in 3 x 3 cells of this size
@@ -98,28 +105,43 @@ class Uncertainty:
         """Return the localizations with corrected sigmas and probability."""
         if not len(peaks.image):
             return peaks
-        crowd = crowding(peaks)
+        around = surroundings(peaks)
         corrected: dict[str, Tensor] = {}
         for axis, theta in self.scales.items():
             if theta:
                 sigma = getattr(peaks, f"sigma_{axis}")
-                log_scale = features(peaks, axis, crowd) @ sigma.new_tensor(theta)
+                log_scale = features(peaks, axis, around) @ sigma.new_tensor(theta)
                 corrected[f"sigma_{axis}"] = sigma * log_scale.exp().clamp(*_SCALE_LIMITS)
         if self.detection:
-            logit = features(peaks, "x", crowd) @ peaks.probability.new_tensor(self.detection)
+            logit = features(peaks, "x", around) @ peaks.probability.new_tensor(self.detection)
             corrected["probability"] = logit.sigmoid()
         return peaks._replace(**corrected)
 
 
-def features(peaks: Peaks, axis: str, crowd: Tensor) -> Tensor:
+class Surroundings(NamedTuple):
+    """What lies around each peak, (P,) float.
+
+    Attributes
+    ----------
+    crowd
+        Number of other peaks in the 3 x 3 cells around.
+    prominence
+        Photons relative to the brightest peak there, itself included: at most 1. One emitter
+        that is found twice has a dim shadow next to it.
+    """
+
+    crowd: Tensor
+    prominence: Tensor
+
+
+def features(peaks: Peaks, axis: str, around: Surroundings) -> Tensor:
     """Return the (P, `N_FEATURES`) numbers that a correction is linear in.
 
     Parameters
     ----------
     axis : str
         Whose sigma is one of them.
-    crowd : (P,) float
-        `crowding`.
+    around : Surroundings
     """
     size = {"x": 0.2, "y": 0.2, "z": 50.0, "photons": 500.0}[axis]  # numbers near 0 are good
     logit = torch.logit(peaks.probability, eps=1e-6).clamp(-_LOGIT_LIMIT, _LOGIT_LIMIT)
@@ -129,22 +151,28 @@ def features(peaks: Peaks, axis: str, crowd: Tensor) -> Tensor:
             (getattr(peaks, f"sigma_{axis}") / size).clamp_min(1e-6).log(),
             (peaks.photons / 1000.0).clamp_min(1e-3).log(),
             logit / 4.0,
-            torch.log1p(crowd),
+            torch.log1p(around.crowd),
             ((peaks.background + 1.0) / 30.0).clamp_min(1e-3).log(),
+            around.prominence.clamp_min(0.02).log(),
         ),
         dim=1,
     )
 
 
-def crowding(peaks: Peaks) -> Tensor:
-    """Return the number of other peaks in the 3 x 3 cells around each, (P,) float.
+def surroundings(peaks: Peaks) -> Surroundings:
+    """Look around each peak.
 
-    Cells lie at fixed places of the frame, so that tiles count as the whole frame does.
+    Cells lie at fixed places of the frame, so that tiles see what the whole frame shows.
     """
     row, column = peaks.row // CELL_PX, peaks.column // CELL_PX
     row, column = row - row.min() + 1, column - column.min() + 1
     shape = (int(peaks.image.max()) + 1, int(row.max()) + 2, int(column.max()) + 2)
-    flat = (peaks.image * shape[1] + row) * shape[2] + column
-    cells = torch.bincount(flat, minlength=shape[0] * shape[1] * shape[2]).view(shape).float()
-    around = functional.avg_pool2d(cells[:, None], 3, stride=1, padding=1)[:, 0] * 9.0
-    return around[peaks.image, row, column].round().to(peaks.photons.dtype) - 1.0
+    cell = (peaks.image * shape[1] + row) * shape[2] + column
+    n_cells = shape[0] * shape[1] * shape[2]
+    number = torch.bincount(cell, minlength=n_cells).to(peaks.photons.dtype).view(shape)
+    photons = peaks.photons.clamp_min(1e-3)
+    brightest = photons.new_zeros(n_cells).scatter_reduce(0, cell, photons, "amax").view(shape)
+    place = (peaks.image, row, column)
+    near = functional.avg_pool2d(number[:, None], 3, stride=1, padding=1)[:, 0] * 9.0
+    top = functional.max_pool2d(brightest[:, None], 3, stride=1, padding=1)[:, 0]
+    return Surroundings(crowd=near[place].round() - 1.0, prominence=photons / top[place])

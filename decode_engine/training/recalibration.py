@@ -4,6 +4,8 @@ The network localizes simulated frames that no training step saw. For each axis 
 normalised errors of the pairs are taken as gamma distributed with a log-linear mean, which makes
 the fit that of a generalised linear model (McCullagh & Nelder 1989) and its mean of
 (error / sigma)^2 exactly 1; whether a localization is real is a logistic regression (Platt 1999).
+Every frame weighs the same, so that the many molecules of dense frames do not decide for sparse
+ones.
 """
 
 from __future__ import annotations
@@ -25,9 +27,10 @@ from decode_engine.network.uncertainty import (
     AXES,
     LOWEST_PROBABILITY,
     Peaks,
+    Surroundings,
     Uncertainty,
-    crowding,
     features,
+    surroundings,
 )
 from decode_engine.training.stream import BatchSource, named_generator
 from decode_engine.training.validation import PeakExtractor, emitters_of, localizations_of
@@ -132,9 +135,12 @@ def _part(
     pair_of[judgement.estimate_index] = judgement.truth_index
     judged = judgement.estimate_judged
     rows: dict[str, Floats] = {"real": (pair_of >= 0).astype(np.float64)[judged]}
-    crowd = crowding(peaks) if len(peaks.image) else peaks.photons
+    none = Surroundings(peaks.photons, peaks.photons)
+    around = surroundings(peaks) if len(peaks.image) else none
     for axis in AXES:
-        rows[f"features_{axis}"] = _numbers(features(peaks, axis, crowd))[judged]
+        rows[f"features_{axis}"] = _numbers(features(peaks, axis, around))[judged]
+    in_frame = np.bincount(estimate.frame, minlength=1)[estimate.frame]
+    rows["weight"] = 1.0 / in_frame[judged]
     for axis in AXES:
         name = "photons" if axis == "photons" else f"{axis}_nm"
         sigma = "sigma_photons" if axis == "photons" else f"sigma_{axis}_nm"
@@ -156,10 +162,10 @@ def _fitted(rows: dict[str, Floats], is_3d: bool) -> Recalibration:
     scales, after = {}, {}
     for axis in axes:
         design, error = rows[f"features_{axis}"][used], rows[f"error_{axis}"][used]
-        theta = fit_log_scale(design, error)
+        theta = fit_log_scale(design, error, rows["weight"][used])
         scales[axis] = tuple(theta.tolist())
         after[axis] = _std(error / np.exp(design @ theta))
-    detection = fit_logistic(rows["features_x"], rows["real"])
+    detection = fit_logistic(rows["features_x"], rows["real"], rows["weight"])
     return Recalibration(
         uncertainty=Uncertainty(scales=scales, detection=tuple(detection.tolist())),
         pairs=pairs,
@@ -168,49 +174,53 @@ def _fitted(rows: dict[str, Floats], is_3d: bool) -> Recalibration:
     )
 
 
-def fit_log_scale(design: Floats, error: Floats) -> Floats:
+def fit_log_scale(design: Floats, error: Floats, weight: Floats | None = None) -> Floats:
     """Return theta such that errors / exp(design @ theta) have unit variance everywhere.
 
-    Minimises ``sum(s + error^2 exp(-2 s) / 2)`` with ``s = design @ theta`` (convex) by Newton's
-    method with halved steps.
+    Minimises ``sum w (s + error^2 exp(-2 s) / 2)`` with ``s = design @ theta`` (convex) by
+    Newton's method with halved steps.
 
     Parameters
     ----------
     design : (P, F) float
         The first column is 1.
     error : (P,) float
+    weight : (P,) float, optional
+        Relative weights.
     """
+    share_of = _unit_mean(weight, len(error))
     squared = error**2
 
     def cost(theta: Floats) -> float:
         s = design @ theta
         ridge = 0.5 * _RIDGE * float(theta[1:] @ theta[1:]) * len(error)
-        return float(np.sum(s + 0.5 * squared * np.exp(-2.0 * s))) + ridge
+        return float(share_of @ (s + 0.5 * squared * np.exp(-2.0 * s))) + ridge
 
     def derivatives(theta: Floats) -> tuple[Floats, Floats]:
         share = squared * np.exp(-2.0 * (design @ theta))
-        return design.T @ (1.0 - share), (design.T * (2.0 * share)) @ design
+        return design.T @ (share_of * (1.0 - share)), (design.T * (2.0 * share_of * share)) @ design
 
     start = np.zeros(design.shape[1])
-    start[0] = 0.5 * np.log(max(float(squared.mean()), 1e-12))
+    start[0] = 0.5 * np.log(max(float(np.mean(share_of * squared)), 1e-12))
     return _newton(start, cost, derivatives, len(error))
 
 
-def fit_logistic(design: Floats, real: Floats) -> Floats:
+def fit_logistic(design: Floats, real: Floats, weight: Floats | None = None) -> Floats:
     """Return theta such that ``sigmoid(design @ theta)`` is the probability of ``real``.
 
     The cost has a little weight against large coefficients (but the first).
     """
+    share_of = _unit_mean(weight, len(real))
     sign = 1.0 - 2.0 * real
 
     def cost(theta: Floats) -> float:
         ridge = 0.5 * _RIDGE * float(theta[1:] @ theta[1:]) * len(real)
-        return float(np.sum(np.logaddexp(0.0, sign * (design @ theta)))) + ridge
+        return float(share_of @ np.logaddexp(0.0, sign * (design @ theta))) + ridge
 
     def derivatives(theta: Floats) -> tuple[Floats, Floats]:
         probability = 1.0 / (1.0 + np.exp(-(design @ theta)))
-        weight = probability * (1.0 - probability)
-        return design.T @ (probability - real), (design.T * weight) @ design
+        curvature = share_of * probability * (1.0 - probability)
+        return design.T @ (share_of * (probability - real)), (design.T * curvature) @ design
 
     return _newton(np.zeros(design.shape[1]), cost, derivatives, len(real))
 
@@ -239,6 +249,10 @@ def _newton(
         if gain < 1e-9 * count:
             break
     return theta
+
+
+def _unit_mean(weight: Floats | None, count: int) -> Floats:
+    return np.ones(count) if weight is None else weight / weight.mean()
 
 
 def _std(errors: Floats) -> float:

@@ -240,10 +240,10 @@ def test_tiles_leave_no_trace(network: LocalizationNetwork, size: tuple[int, int
 
 def test_tiles_leave_no_trace_in_measured_uncertainties(network: LocalizationNetwork) -> None:
     """The corrections count neighbours, also those that another tile owns."""
-    theta = (0.2, 0.1, -0.1, 0.2, 0.4, 0.1)
+    theta = (0.2, 0.1, -0.1, 0.2, 0.4, 0.1, 0.1)
     uncertainty = Uncertainty(
         scales={"x": theta, "y": theta, "z": theta, "photons": theta},
-        detection=(0.1, -0.1, 0.1, 4.0, -0.2, 0.1),
+        detection=(0.1, -0.1, 0.1, 4.0, -0.2, 0.1, 0.3),
     )
     source = movie(4, 200, 220)
     plain = everything(predictor(network), source)

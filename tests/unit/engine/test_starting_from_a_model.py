@@ -71,7 +71,9 @@ def turned(folder: Path) -> None:
     psf = CALIBRATION.psf
     assert isinstance(psf, GaussianPsf)
     other = dataclasses.replace(psf, focus_x_nm=psf.focus_y_nm, focus_y_nm=psf.focus_x_nm)
-    write_calibration(dataclasses.replace(CALIBRATION, psf=other), folder / "cal.h5", overwrite=True)
+    write_calibration(
+        dataclasses.replace(CALIBRATION, psf=other), folder / "cal.h5", overwrite=True
+    )
 
 
 @pytest.mark.parametrize("is_turned", [False, True])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from decode_engine.errors import ModelError
-from decode_engine.network.uncertainty import N_FEATURES, Peaks, Uncertainty, crowding, features
+from decode_engine.network.uncertainty import N_FEATURES, Peaks, Uncertainty, features, surroundings
 from decode_engine.training.recalibration import fit_log_scale, fit_logistic
 
 
@@ -35,12 +35,12 @@ def peaks(n: int, seed: int = 0, size_px: int = 40) -> Peaks:
 
 
 def design(rows: Peaks) -> np.ndarray:  # type: ignore[type-arg]
-    return features(rows, "x", crowding(rows)).numpy()
+    return features(rows, "x", surroundings(rows)).numpy()
 
 
 def test_a_log_linear_error_of_sigma_is_found() -> None:
     rows = peaks(40_000)
-    theta = np.array([0.3, -0.2, 0.15, -0.1, 0.25, 0.05])
+    theta = np.array([0.3, -0.2, 0.15, -0.1, 0.25, 0.05, 0.1])
     error = np.random.default_rng(0).normal(size=40_000) * np.exp(design(rows) @ theta)
     np.testing.assert_allclose(fit_log_scale(design(rows), error), theta, atol=0.03)
 
@@ -54,7 +54,7 @@ def test_corrected_errors_have_unit_variance_also_with_heavy_tails() -> None:
 
 def test_correct_multiplies_sigma_by_the_fitted_scale() -> None:
     rows = peaks(500, seed=2)
-    theta = (0.2, 0.1, 0.0, -0.1, 0.1, 0.0)
+    theta = (0.2, 0.1, 0.0, -0.1, 0.1, 0.0, 0.05)
     corrected = Uncertainty(scales={"x": theta}).correct(rows)
     scale = np.exp(design(rows) @ np.array(theta))
     np.testing.assert_allclose(corrected.sigma_x.numpy(), rows.sigma_x.numpy() * scale)
@@ -64,7 +64,7 @@ def test_correct_multiplies_sigma_by_the_fitted_scale() -> None:
 
 def test_extreme_corrections_are_limited() -> None:
     rows = peaks(10)
-    corrected = Uncertainty(scales={"z": (9.0, 0, 0, 0, 0, 0)}).correct(rows)
+    corrected = Uncertainty(scales={"z": (9.0, 0, 0, 0, 0, 0, 0)}).correct(rows)
     assert torch.equal(corrected.sigma_z, 3.0 * rows.sigma_z)
 
 
@@ -86,17 +86,38 @@ def test_crowding_counts_the_others_around() -> None:
     for image, row, column in cells:
         near = [i == image and abs(r - row) <= 1 and abs(c - column) <= 1 for i, r, c in cells]
         expected.append(sum(near) - 1)
-    assert crowding(rows).tolist() == expected
+    assert surroundings(rows).crowd.tolist() == expected
 
 
-def test_crowding_does_not_depend_on_what_else_is_seen() -> None:
+def test_surroundings_do_not_depend_on_what_else_is_seen() -> None:
     """A tile sees a part of the frame, in the frame's own coordinates."""
     rows = peaks(600, seed=5)
-    whole = crowding(rows)
+    whole = torch.stack(surroundings(rows))
     part = (rows.row >= 13) & (rows.column < 30)
     seen = Peaks(*(column[part] for column in rows))
     inner = (seen.row >= 13 + 8) & (seen.column < 30 - 8)
-    assert torch.equal(crowding(seen)[inner], whole[part][inner])
+    alone = torch.stack(surroundings(seen))
+    assert torch.equal(alone[:, inner], whole[:, part][:, inner])
+
+
+def test_prominence_is_relative_to_the_brightest_around() -> None:
+    rows = peaks(3)._replace(
+        image=torch.zeros(3, dtype=torch.int64),
+        row=torch.tensor([4, 9, 30]),
+        column=torch.tensor([4, 4, 30]),
+        photons=torch.tensor([500.0, 2000.0, 40.0], dtype=torch.float64),
+    )
+    assert surroundings(rows).prominence.tolist() == [0.25, 1.0, 1.0]
+
+
+def test_weights_count_as_repetitions() -> None:
+    rows = peaks(3000, seed=7)
+    error = np.random.default_rng(2).normal(size=3000) * 1.4
+    weight = np.random.default_rng(3).integers(1, 4, 3000)
+    repeated = np.repeat(np.arange(3000), weight)
+    weighted = fit_log_scale(design(rows), error, weight.astype(float))
+    same = fit_log_scale(design(rows)[repeated], error[repeated])
+    np.testing.assert_allclose(weighted, same, atol=1e-6)
 
 
 def test_nothing_is_corrected_without_peaks_or_numbers() -> None:
@@ -107,7 +128,7 @@ def test_nothing_is_corrected_without_peaks_or_numbers() -> None:
 
 
 def test_round_trip_and_wrong_numbers() -> None:
-    theta = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
+    theta = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
     given = Uncertainty(scales={"x": theta, "y": ()}, detection=theta)
     again = Uncertainty.from_dict(given.to_dict())
     assert again == Uncertainty(scales={"x": theta}, detection=theta)

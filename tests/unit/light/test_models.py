@@ -291,7 +291,7 @@ def test_a_bundle_keeps_the_factor_of_its_calibration(tmp_path: Path) -> None:
 
 def test_measured_uncertainties_are_kept_and_change_the_identity(tmp_path: Path) -> None:
     plain = bundle()
-    measured = dataclasses.replace(plain, uncertainty={"x": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]})
+    measured = dataclasses.replace(plain, uncertainty={"x": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]})
     write_model(measured, tmp_path / "m.decode", overwrite=False)
     again = read_model(tmp_path / "m.decode")
     assert again.uncertainty == measured.uncertainty

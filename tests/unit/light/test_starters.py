@@ -47,7 +47,7 @@ def test_astigmatic_and_which_way() -> None:
 
 
 def test_gaussians_agree_with_splines_about_the_direction() -> None:
-    """x is narrow at ``focus_x``: a lower focus means wider with growing z."""
+    """X is narrow at ``focus_x``: a lower focus means wider with growing z."""
     psf = GaussianPsf(
         sigma0_x_nm=130, sigma0_y_nm=130, depth_nm=400, focus_x_nm=-200, focus_y_nm=200,
         z_min_nm=-500, z_max_nm=500,

@@ -22,6 +22,7 @@ _API = frozenset(
         "import_table",
         "inspect",
         "localize",
+        "localize_many",
         "read_calibration",
         "read_localizations",
         "read_model",

@@ -13,7 +13,8 @@ keyword arguments; ``on_event`` receives the job's events and ``cancel`` stops i
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -38,6 +39,8 @@ from decode_engine.io.dialects.base import ImportedTable
 from decode_engine.io.models import ModelBundle, read_model
 from decode_engine.jobs.context import CancelToken, EventSink, JobContext
 from decode_engine.jobs.import_table import read_for
+from decode_engine.jobs.many import MovieOutcome
+from decode_engine.jobs.many import localize_many as many_localized
 from decode_engine.jobs.registry import run_job
 
 __all__ = [
@@ -50,6 +53,7 @@ __all__ = [
     "import_table",
     "inspect",
     "localize",
+    "localize_many",
     "read_calibration",
     "read_localizations",
     "read_model",
@@ -190,6 +194,32 @@ def localize(
     summary = _run(spec, on_event, cancel)
     tables = [read_any_localizations(Path(path)) for path in summary["outputs"]]
     return tables[0] if len(tables) == 1 else tables
+
+
+def localize_many(
+    movies: Sequence[PathLike],
+    *,
+    model: PathLike,
+    out: PathLike,
+    executor: Executor,
+    on_done: Callable[[MovieOutcome], None] = lambda _: None,
+    **settings: Any,
+) -> list[MovieOutcome]:
+    """Localize many movies into the folder ``out``, each a task of an executor.
+
+    ``executor`` is a `concurrent.futures.ProcessPoolExecutor`, or a cluster's:
+    ``distributed.Client(address).get_executor()``. ``settings`` as for `localize`; with
+    ``resume=True`` the same call goes on after whatever stopped it. See `jobs.many`.
+    """
+    own = {k: settings.pop(k) for k in list(settings) if k in jobs.LocalizeSpec.model_fields}
+    spec = jobs.LocalizeSpec(
+        movies=_paths(movies),
+        model=os.fspath(model),
+        out=os.fspath(out),
+        config=_config(LocalizeConfig, settings),
+        **own,
+    )
+    return many_localized(spec, executor, on_done)
 
 
 def fit_mle(

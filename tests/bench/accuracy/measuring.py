@@ -141,6 +141,23 @@ class Result:
         ratios = kept.background[judgement.estimate_index] / true
         return float(np.median(ratios)) if ratios.size else math.nan
 
+    def reliability(self, bins: int = 10) -> dict[str, Any]:
+        """Whether probabilities mean what they say: by bin, and the mean gap (ECE)."""
+        kept, judgement = self.at(THRESHOLDS[0])
+        assert kept.probability is not None
+        real = np.zeros(len(kept), dtype=bool)
+        real[judgement.estimate_index] = True
+        judged = judgement.estimate_judged
+        said, real = kept.probability[judged].astype(np.float64), real[judged]
+        number = np.clip((said * bins).astype(int), 0, bins - 1)
+        rows, gap = [], 0.0
+        for k in np.unique(number):
+            chosen = number == k
+            row = {"said": float(said[chosen].mean()), "real": float(real[chosen].mean())}
+            rows.append({"localizations": int(chosen.sum()), **row})
+            gap += chosen.sum() * abs(row["said"] - row["real"])
+        return {"ece": float(gap / max(1, len(said))), "bins": rows}
+
     def normal_errors(self) -> dict[str, NDArray[np.float64]]:
         """Error / sigma by axis, and the true photons, of the pairs at the working threshold."""
         kept, judgement = self.at(WORKING_THRESHOLD)

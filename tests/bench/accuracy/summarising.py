@@ -30,6 +30,7 @@ def movie_summary(result: Result) -> dict[str, object]:
         "best_efficiency_3d": best["efficiency_3d"],
         "background_ratio": result.background_ratio(),
         "place_in_pixel": result.place_in_pixel(),
+        "reliability": result.reliability(),
         "cpu_ms_per_frame": 1e3 * result.cpu_s / movie.n_frames,
         "cpu_us_per_emitter": 1e6 * result.cpu_s / max(1, len(result.truth)),
         "curve": curve,

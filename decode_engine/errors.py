@@ -23,6 +23,7 @@ __all__ = [
     "ModelError",
     "MovieError",
     "OutputError",
+    "PeerError",
     "ProtocolError",
     "RunError",
 ]
@@ -137,6 +138,12 @@ class DivergedError(RunError):
     """Training produced NaN or diverged and could not be recovered."""
 
     code = "diverged"
+
+
+class PeerError(RunError):
+    """Another process of the same job ended; it or the first one says why."""
+
+    code = "peer_failed"
 
 
 class CancelledError(EngineError):

@@ -130,7 +130,7 @@ def make_camera() -> None:
 
 
 def train(minutes: float) -> None:
-    """Train the network "fast" for the calibration and the camera."""
+    """Train the default network for the calibration and the camera."""
 
     def show(event: EventBody) -> None:
         if isinstance(event, MetricEvent):

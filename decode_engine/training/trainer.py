@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from decode_engine.contract.configs import TrainingConfig
@@ -34,6 +35,7 @@ from decode_engine.training.checkpoint import (
     moments,
     weights,
 )
+from decode_engine.training.distributed import Ranks
 from decode_engine.training.ema import WeightAverage
 from decode_engine.training.muon import MuonAdamW
 from decode_engine.training.parallel import GradientWorkers
@@ -105,6 +107,8 @@ class TrainingParts:
         What changes rounding (threads, versions, ...); resuming with other ones is warned about.
     on_sample : callable
         Takes some frames of each validation with truth and prediction.
+    ranks : Ranks
+        Processes that share each batch; only the first one writes and speaks.
     """
 
     network: LocalizationNetwork
@@ -117,6 +121,7 @@ class TrainingParts:
     inputs: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, str] = field(default_factory=dict)
     on_sample: Callable[[TrainingSample], None] | None = None
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 class Trainer:
@@ -163,6 +168,7 @@ class Trainer:
         resume: bool = False,
     ) -> None:
         self._parts = parts
+        self._ranks = parts.ranks
         self.network = parts.network.train()
         self.folder = parts.folder
         self.workers = parts.workers
@@ -178,7 +184,7 @@ class Trainer:
             autocast=autocast_dtype(self.network.device, config.precision),
             workers=parts.workers,
         )
-        self.blind_loss = parts.validator.blind_loss()
+        self.blind_loss = self._ranks.first(parts.validator.blind_loss)
         self.progress = Progress()
         self.best = weights(self._average.network, "best")
         self._last_checkpoint_s = self._last_metric_s = context.clock()
@@ -201,10 +207,12 @@ class Trainer:
             When it should end early but has not made a step.
         """
         try:
+            self._ranks.spread(self.network)
+            self._meet()
             if self._validation_due():  # a cancel came in the middle of it
                 self._timed(self._validate)
             while not self._finished():
-                self._context.check()
+                self._ranks.check(self._context)
                 self._timed(self._step)
                 if self._validation_due():
                     self._timed(self._validate)
@@ -220,6 +228,8 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint."""
+        if not self._ranks.is_first:
+            return
         arrays = weights(self.network, "weights")
         arrays |= weights(self._average.network, "average")
         arrays |= moments(self.network, self._optimizer)
@@ -237,7 +247,7 @@ class Trainer:
         self._last_checkpoint_s = self._context.clock()
 
     def _restore(self) -> None:
-        checkpoint = read_latest_checkpoint(self.folder)
+        checkpoint = self._ranks.first(lambda: read_latest_checkpoint(self.folder))
         if checkpoint is None:
             return
         record, arrays = checkpoint.record, checkpoint.arrays
@@ -254,7 +264,8 @@ class Trainer:
         load_weights(self._average.network, arrays, "average")
         load_moments(self.network, self._optimizer, arrays)
         self.best = {name: a for name, a in arrays.items() if name.startswith("best/")}
-        self._parts.stream.restore(torch.from_numpy(arrays["stream"]))
+        if self._ranks.is_first:  # the streams of the others are begun anew
+            self._parts.stream.restore(torch.from_numpy(arrays["stream"]))
         self.progress = Progress.from_dict(record["progress"])
 
     def _finished(self) -> bool:
@@ -268,7 +279,7 @@ class Trainer:
             return "budget"
         if patience is not None and progress.validations_without_gain >= patience:
             return "patience"
-        return "request" if self._context.finishing else ""
+        return "request" if self._ranks.finishing(self._context) else ""
 
     def _require_a_step(self) -> None:
         if self.progress.step == 0:
@@ -283,6 +294,11 @@ class Trainer:
         action()
         self.progress.elapsed_s += self._context.clock() - began - self._waited_s
         self.progress.cpu_s += self._parts.cpu_clock() - cpu_began
+        self._meet()
+
+    def _meet(self) -> None:
+        """Take the clock and the requests that all processes go by."""
+        self.progress.elapsed_s = self._ranks.meet(self.progress.elapsed_s, self._context)
 
     def _check(self) -> None:
         """Check inside of something that is timed: a pause is no working time."""
@@ -292,11 +308,8 @@ class Trainer:
 
     def _step(self) -> None:
         """Draw a batch and update the weights, unless loss or gradient is not finite."""
-        began = self._context.clock()
-        batch = self._parts.stream.next_batch()
-        self.progress.simulation_s += self._context.clock() - began
         self._set_rate()
-        loss = self._gradients.backward(batch)
+        loss = self._ranks.average(self.network, self._backward)
         norm = clip_grad_norm_(self.network.parameters(), self._config.gradient_clip)
         values = float(loss), float(norm)
         if math.isfinite(sum(values)):
@@ -308,6 +321,12 @@ class Trainer:
             self._skip()
         self.progress.step += 1
         self._emit_step(*values)
+
+    def _backward(self) -> Tensor:
+        began = self._context.clock()
+        batch = self._parts.stream.next_batch()
+        self.progress.simulation_s += self._context.clock() - began
+        return self._gradients.backward(batch)
 
     def _set_rate(self) -> None:
         config, progress = self._config, self.progress
@@ -361,7 +380,10 @@ class Trainer:
         return int(history[-1]["step"]) if history else 0
 
     def _validate(self) -> None:
-        result = self._parts.validator.validate(self._average.network, self._check)
+        validate = self._parts.validator.validate
+        result = self._ranks.first(lambda: validate(self._average.network, self._check))
+        self._ranks.spread(self.network)  # mends rounding that differs between unlike devices
+        self._ranks.spread(self._average.network)
         progress = self.progress
         progress.validations += 1
         times = {"elapsed_s": progress.elapsed_s, "cpu_s": progress.cpu_s}

@@ -176,7 +176,7 @@ def test_a_file_that_is_no_model_is_an_error(tmp_path: Path) -> None:
         judge_start(str(path), _settings())
 
 
-def test_runs_with_a_model_come_first_and_nothing_last(tmp_path: Path) -> None:
+def test_the_starter_comes_first_then_runs_with_a_model_and_nothing_last(tmp_path: Path) -> None:
     model = tmp_path / "model.decode"
     model.write_bytes(b"x")
     base = RunRecord(run_id="train-001", step=Step.TRAIN, title="Training", created="", spec={})
@@ -185,7 +185,8 @@ def test_runs_with_a_model_come_first_and_nothing_last(tmp_path: Path) -> None:
         base.model_copy(update={"run_id": "train-002", "outputs": {"model": "/gone.decode"}}),
     )
     choices = start_choices(runs, current="/elsewhere/other.decode")
-    assert choices[0].path == str(model)
+    assert choices[0].path == "starter"
+    assert choices[1].path == str(model)
     assert choices[-1].path is None
     assert "/elsewhere/other.decode" in [choice.path for choice in choices]
     assert "/gone.decode" not in [choice.path for choice in choices]

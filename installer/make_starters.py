@@ -6,6 +6,7 @@ A starter knows a whole family of microscopes instead of one: it is trained on r
 
     --family NAME     2d, astigmatic or tetrapod
     --steps N         of training (with --minutes: whichever ends first)
+    --init FILE       an earlier starter of the family to go on from
     --device D        cuda, mps or cpu
 """
 
@@ -25,8 +26,9 @@ from starter_source import CAMERAS, StarterStream, conditions, on_device, wide_s
 from decode_engine.contract.configs import TrainingConfig
 from decode_engine.domain.calibration import Calibration, GaussianPsf
 from decode_engine.inference.peaks import extract_peaks
-from decode_engine.io.models import ModelBundle, write_model
+from decode_engine.io.models import ModelBundle, read_model, write_model
 from decode_engine.jobs.context import JobContext
+from decode_engine.network.bundle import warm_start
 from decode_engine.network.device import choose_device
 from decode_engine.network.output import NetworkOutput
 from decode_engine.network.registry import build_network
@@ -51,6 +53,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--validations", type=int, default=4)
+    parser.add_argument("--init", type=Path)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
@@ -59,14 +62,22 @@ def main() -> None:
     start = time.monotonic()
     numbers = members(options.family, options.members, _MEMBER_SEED, options.workers)
     print(f"{options.members} members after {time.monotonic() - start:.0f} s", flush=True)
-    generator = named_generator(config.seed, f"starter {options.family}", device)
+    parent = None if options.init is None else read_model(options.init)
+    seen = 0 if parent is None else parent.training_record["samples"]
+    generator = named_generator(
+        config.seed, f"starter {options.family} {seen or ''}".strip(), device
+    )
     stream = StarterStream(on_device(numbers, device), family, config, generator)
-    bundle = train(options.family, config, stream, device)
+    bundle = train(options.family, config, stream, device, parent)
     write_model(bundle.with_half_precision(), options.out, overwrite=True)
 
 
 def train(
-    name: str, config: TrainingConfig, stream: StarterStream, device: torch.device
+    name: str,
+    config: TrainingConfig,
+    stream: StarterStream,
+    device: torch.device,
+    parent: ModelBundle | None = None,
 ) -> ModelBundle:
     """Train a starter; it is validated on the family's nominal member, which it never saw."""
     family, camera = FAMILIES[name], CAMERAS[0]
@@ -80,7 +91,10 @@ def train(
         config.network_options,
         config.context_frames,
         named_generator(config.seed, "weights", "cpu"),
-    ).to(device)
+    )
+    if parent is not None:
+        warm_start(network, parent, config.network, config.network_options)
+    network = network.to(device)
     held_out = Simulator(psf, camera, config.simulation, device=device)
     with tempfile.TemporaryDirectory() as folder:
         parts = TrainingParts(
@@ -104,7 +118,8 @@ def train(
         training_config=config,
         training_record={
             "starter": name,
-            "samples": progress.step * config.batch_size,
+            "samples": progress.step * config.batch_size
+            + (0 if parent is None else parent.training_record["samples"]),
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             **progress.to_dict(),
         },

@@ -17,11 +17,18 @@ import pydantic
 
 import decode_engine
 from decode_engine.cli.flags import join_negative
-from decode_engine.cli.reporter import JsonReporter, TerminalReporter, print_summary
+from decode_engine.cli.reporter import (
+    JsonReporter,
+    Reporter,
+    SilentReporter,
+    TerminalReporter,
+    print_summary,
+)
 from decode_engine.cli.verbs import VERBS, add_verb, build_spec
 from decode_engine.contract.jobs import JobSpec
 from decode_engine.contract.messages import FinishedEvent
-from decode_engine.errors import CancelledError, ConfigError, EngineError
+from decode_engine.errors import CancelledError, ConfigError, EngineError, PeerError
+from decode_engine.io.launcher import read_launch
 from decode_engine.jobs.context import CancelToken, JobContext
 from decode_engine.jobs.registry import describe_failure, exit_code, run_job
 
@@ -40,7 +47,11 @@ class _Parser(argparse.ArgumentParser):
 def main(words: list[str]) -> int:
     """Run one command and return the exit code."""
     # Looked for before parsing: bad words must be reported as events too.
-    reporter = JsonReporter(sys.stdout.buffer) if "--json-events" in words else TerminalReporter()
+    reporter: Reporter = TerminalReporter()
+    if read_launch(os.environ).follows:
+        reporter = SilentReporter()
+    elif "--json-events" in words:
+        reporter = JsonReporter(sys.stdout.buffer)
     try:
         return _command(words, reporter)
     except BrokenPipeError:
@@ -51,13 +62,14 @@ def main(words: list[str]) -> int:
         return CancelledError.exit_code
 
 
-def _command(words: list[str], reporter: JsonReporter | TerminalReporter) -> int:
+def _command(words: list[str], reporter: Reporter) -> int:
     try:
         namespace = build_parser().parse_args(join_negative(words))
         if namespace.verb == "schema":
             print(json.dumps(_schema(namespace.name), indent=2))
             return 0
         spec = build_spec(namespace.verb, namespace)
+        _require_alone(spec)
         summary = _run(spec, reporter)
         if isinstance(reporter, TerminalReporter):
             print_summary(summary, as_json=namespace.json)
@@ -91,7 +103,17 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(spec: JobSpec, reporter: JsonReporter | TerminalReporter) -> dict[str, Any]:
+def _require_alone(spec: JobSpec) -> None:
+    """Raise `EngineError` if several processes would do a job that they cannot share."""
+    launch = read_launch(os.environ)
+    if launch.size > 1 and spec.job != "train":
+        raise (PeerError if launch.follows else ConfigError)(
+            f"{launch.size} processes would each do the same {spec.job}.",
+            hint="Start it without torchrun: only a training is shared by its processes.",
+        )
+
+
+def _run(spec: JobSpec, reporter: Reporter) -> dict[str, Any]:
     token = CancelToken()
     context = JobContext(emit=reporter, cancel=token)
     with _interrupts_cancel(token):

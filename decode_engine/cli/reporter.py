@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 from tqdm import tqdm
 
@@ -20,11 +20,13 @@ from decode_engine.contract.messages import (
     StageEvent,
     encode_event,
 )
+from decode_engine.errors import PeerError
 
-__all__ = ["JsonReporter", "TerminalReporter"]
+__all__ = ["JsonReporter", "Reporter", "SilentReporter", "TerminalReporter"]
 
 
 _LINE_EVERY_S = 10.0
+_LAST_WORDS_S = 3.0  # torchrun ends all processes when one ends
 
 
 class JsonReporter:
@@ -43,6 +45,22 @@ class JsonReporter:
         self._seq += 1
         self._stream.write(encode_event(message))
         self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing to tidy up."""
+
+
+class SilentReporter:
+    """Show nothing: of a process for which another one speaks."""
+
+    def __call__(self, event: EventBody) -> None:
+        """Show a failure that the other process cannot know of; else let that one speak first."""
+        if not isinstance(event, FailedEvent):
+            return
+        if event.code == PeerError.code:
+            time.sleep(_LAST_WORDS_S)
+        else:
+            print(f"Error: {event.message}\n{event.hint}".rstrip(), file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Nothing to tidy up."""
@@ -108,6 +126,9 @@ class TerminalReporter:
             self._bar.write(text, file=sys.stderr)
         else:
             print(text, file=sys.stderr, flush=True)
+
+
+Reporter: TypeAlias = JsonReporter | TerminalReporter | SilentReporter
 
 
 def _whole(value: float) -> float:

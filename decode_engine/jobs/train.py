@@ -10,6 +10,7 @@ finished; and after a cancel or a divergence ``best.decode``, the best model unt
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,11 +20,18 @@ import torch
 
 from decode_engine.contract.jobs import TrainSpec
 from decode_engine.contract.messages import EventBody, MetricEvent
-from decode_engine.errors import CancelledError, DivergedError, OutputError
+from decode_engine.errors import (
+    CancelledError,
+    DivergedError,
+    EngineError,
+    OutputError,
+    PeerError,
+)
 from decode_engine.inference.peaks import extract_peaks
 from decode_engine.io.atomic import explain_os_error, require_output
 from decode_engine.io.checkpoints import read_latest_checkpoint, remove_checkpoints
 from decode_engine.io.history import HistoryWriter
+from decode_engine.io.launcher import read_launch
 from decode_engine.io.locking import FileLock
 from decode_engine.io.models import ModelBundle, read_model, write_model
 from decode_engine.io.starters import is_starter, starter_model, z_orientation
@@ -45,6 +53,7 @@ from decode_engine.network.registry import build_network
 from decode_engine.network.scaling import NetworkScaling
 from decode_engine.psf.models import psf_from_calibration
 from decode_engine.simulation.simulator import Simulator
+from decode_engine.training.distributed import Ranks, joined
 from decode_engine.training.recalibration import recalibrate
 from decode_engine.training.stream import TrainingStream, named_generator
 from decode_engine.training.trainer import Trainer, TrainingParts
@@ -77,16 +86,22 @@ def run(spec: TrainSpec, context: JobContext) -> dict[str, Any]:
         ``model`` (path), ``model_id``, ``ended_by`` (``budget``, ``patience`` or ``request``),
         ``steps``, ``elapsed_s``, ``best_step`` and the metrics of the best validation.
     """
+    with joined(read_launch(os.environ)) as ranks:
+        return _lead(spec, context, ranks) if ranks.is_first else _follow(spec, context, ranks)
+
+
+def _lead(spec: TrainSpec, context: JobContext, ranks: Ranks) -> dict[str, Any]:
+    """Train as the first process or the only one, which alone speaks and writes."""
     out = Path(spec.out)
     require_output(out, overwrite=spec.overwrite)
     folder = training_folder(out)
     with _own(folder):
-        step = _unfinished_step(folder, spec, context)
+        step = ranks.first(lambda: _unfinished_step(folder, spec, context))
         context.stage("Reading calibration and camera")
-        inputs = _read(spec, context)
+        inputs = _read(spec, context, ranks)
         context.stage("Preparing the simulation")
-        with _worker_threads(spec, inputs.device) as workers:
-            parts = _parts(spec, inputs, folder, workers)
+        with _worker_threads(ranks.share_of(spec.config.batch_size), inputs.device) as workers:
+            parts = _parts(spec, inputs, folder, workers, ranks)
             parts = dataclasses.replace(parts, on_sample=_sample_writer(folder, context))
             _warn_of_other_scaling(inputs, parts, context)
             context.check()
@@ -102,6 +117,22 @@ def run(spec: TrainSpec, context: JobContext) -> dict[str, Any]:
         (folder / _BEST).unlink(missing_ok=True)
     facts = {"model": str(out), "model_id": bundle.model_id, "ended_by": trainer.ended_by}
     return {**facts, **summary(trainer.progress)}
+
+
+def _follow(spec: TrainSpec, context: JobContext, ranks: Ranks) -> dict[str, Any]:
+    """Train in step with the first process, without a word; what fails there is said there."""
+    silent = JobContext(cancel=context.cancel, clock=context.clock)
+    folder = training_folder(Path(spec.out))
+    ranks.first(lambda: 0)
+    inputs = _read(spec, silent, ranks)
+    with _worker_threads(ranks.share_of(spec.config.batch_size), inputs.device) as workers:
+        parts = _parts(spec, inputs, folder, workers, ranks)
+        trainer = Trainer(parts, spec.config, silent, resume=spec.resume)
+        try:
+            trainer.run()
+        except EngineError as error:
+            raise PeerError(error.message, hint=error.hint, detail=error.detail) from error
+    return {}
 
 
 def with_uncertainty(
@@ -180,14 +211,14 @@ def _own(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _worker_threads(spec: TrainSpec, device: torch.device) -> Iterator[int]:
+def _worker_threads(samples: int, device: torch.device) -> Iterator[int]:
     """Yield how many threads share a batch; each of them then computes alone.
 
     See `training.parallel` for why. The number of threads that torch was told to use
     (``OMP_NUM_THREADS``, by default the number of cores) is what is shared out.
     """
     threads = torch.get_num_threads()
-    workers = min(threads, spec.config.batch_size) if device.type == "cpu" else 1
+    workers = min(threads, samples) if device.type == "cpu" else 1
     torch.set_num_threads(threads // workers)
     try:
         yield workers
@@ -224,7 +255,16 @@ def _with_history(context: JobContext, history: HistoryWriter) -> JobContext:
     return dataclasses.replace(context, emit=emit)
 
 
-def _read(spec: TrainSpec, context: JobContext) -> TrainInputs:
+def _read(spec: TrainSpec, context: JobContext, ranks: Ranks) -> TrainInputs:
+    with ranks.together():
+        ranks.share_of(spec.config.batch_size)  # refused before anything is read
+        device = choose_device(ranks.own_device(spec.device))
+        if ranks.size > 1 and device.type == "cuda":
+            torch.cuda.set_device(device)  # where NCCL works
+        return _inputs(spec, context, device)
+
+
+def _inputs(spec: TrainSpec, context: JobContext, device: torch.device) -> TrainInputs:
     optics = read_optics(spec, context, allow_mismatch=spec.allow_mismatch)
     path = None if spec.init is None else Path(spec.init)
     if path is not None and is_starter(spec.init):
@@ -235,11 +275,23 @@ def _read(spec: TrainSpec, context: JobContext) -> TrainInputs:
         camera=optics.camera,
         parent=None if path is None else read_model(path),
         parent_path=path,
-        device=choose_device(spec.device),
+        device=device,
     )
 
 
-def _parts(spec: TrainSpec, inputs: TrainInputs, folder: Path, workers: int) -> TrainingParts:
+def _parts(
+    spec: TrainSpec, inputs: TrainInputs, folder: Path, workers: int, ranks: Ranks
+) -> TrainingParts:
+    with ranks.together():
+        parts = _own_parts(spec, inputs, folder, ranks)
+        circumstances = machine(spec.config, inputs, workers)
+        if ranks.size > 1:
+            circumstances["processes"] = str(ranks.size)
+        return dataclasses.replace(parts, workers=workers, machine=circumstances, ranks=ranks)
+
+
+def _own_parts(spec: TrainSpec, inputs: TrainInputs, folder: Path, ranks: Ranks) -> TrainingParts:
+    """Make the parts of this process, whose stream has its share of each batch."""
     config, camera, device = spec.config, inputs.camera, inputs.device
     psf = psf_from_calibration(
         inputs.calibration,
@@ -249,18 +301,17 @@ def _parts(spec: TrainSpec, inputs: TrainInputs, folder: Path, workers: int) -> 
     )
     simulator = Simulator(psf, camera, config.simulation, device=device)
     network, scaling = _network(spec, inputs)
-    generator = named_generator(config.seed, "training", device)
+    generator = named_generator(config.seed, ranks.stream_name(), device)
+    share = config.model_copy(update={"batch_size": ranks.share_of(config.batch_size)})
     return TrainingParts(
         network=network,
-        stream=TrainingStream(simulator, config, scaling, generator),
+        stream=TrainingStream(simulator, share, scaling, generator),
         validator=Validator(
             simulator, psf, camera, scaling, _extract, config=config, loss=network.loss
         ),
         scaling=scaling,
         folder=folder,
-        workers=workers,
         inputs=inputs.identities(),
-        machine=machine(config, inputs, workers),
     )
 
 

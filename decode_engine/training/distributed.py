@@ -20,7 +20,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from decode_engine.errors import CancelledError, DeviceError, EngineError, PeerError, RunError
+from decode_engine.errors import (
+    CancelledError,
+    ConfigError,
+    DeviceError,
+    EngineError,
+    PeerError,
+    RunError,
+)
 from decode_engine.io.launcher import Launch
 
 __all__ = ["Ranks", "joined"]
@@ -47,7 +54,7 @@ class _Requests(Protocol):
 class Ranks:
     """The processes of one training, seen from one of them; by default it is the only one.
 
-    All methods but `own_device` must be called by all processes in the same order.
+    All methods from `check` on must be called by all processes in the same order.
 
     Parameters
     ----------
@@ -87,15 +94,23 @@ class Ranks:
 
         Raises
         ------
-        DeviceError
+        ConfigError
             If the batch cannot be shared evenly: samples would weigh differently.
         """
         if batch_size % self.size:
-            raise DeviceError(
+            raise ConfigError(
                 f"{self.size} processes cannot share a batch of {batch_size} samples evenly.",
                 hint=f"Choose a batch size that is a multiple of {self.size}.",
             )
         return batch_size // self.size
+
+    def stream_name(self, step: int = 0) -> str:
+        """Name what this process simulates from a step on, apart from all others' batches.
+
+        A checkpoint has the state of the first process's stream alone; the others begin a
+        stream of another name when a training goes on.
+        """
+        return "training" if self.is_first else f"training/{self.rank}/{step}"
 
     def check(self, requests: _Requests) -> None:
         """Wait while paused; raise `CancelledError` when cancelled, in all processes alike."""
@@ -155,7 +170,7 @@ class Ranks:
         flat /= self.size
         if float(flat[-1]) > 0:
             self._end(failure)
-        pieces = flat[:-2].split([p.numel() for p in parameters])
+        pieces = torch.split(flat[:-2], [p.numel() for p in parameters])
         for parameter, piece in zip(parameters, pieces, strict=True):
             parameter.grad = piece.view(parameter.shape)
         return flat[-2]

@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from decode_engine.contract.configs import TrainingConfig
 from decode_engine.errors import (
     CancelledError,
-    ConfigError,
     DivergedError,
-    InputError,
-    MismatchError,
     RunError,
 )
 from decode_engine.io.checkpoints import Checkpoint, read_latest_checkpoint, write_checkpoint
@@ -39,8 +35,9 @@ from decode_engine.training.distributed import Ranks
 from decode_engine.training.ema import WeightAverage
 from decode_engine.training.muon import MuonAdamW
 from decode_engine.training.parallel import GradientWorkers
+from decode_engine.training.same_run import differences, require_same_run
 from decode_engine.training.schedule import Budget, learning_rate_factor
-from decode_engine.training.stream import TrainingStream
+from decode_engine.training.stream import TrainingStream, named_generator
 from decode_engine.training.validation import ValidationResult, Validator
 
 __all__ = ["Trainer", "TrainingContext", "TrainingParts"]
@@ -52,7 +49,6 @@ _MAX_ROLLBACKS = 4
 # has points, that of a long one stays small.
 _METRIC_EVERY_S = 1.0
 _METRIC_EVERY_SHARE = 1 / 500
-_CHECKSUM_LENGTH = 64
 
 
 class TrainingContext(Protocol):
@@ -251,9 +247,9 @@ class Trainer:
         if checkpoint is None:
             return
         record, arrays = checkpoint.record, checkpoint.arrays
-        _require_same_run(record, self._config, self._parts.inputs)
+        require_same_run(record, self._config, self._parts.inputs)
         machine = self._parts.machine
-        changed = _differences(record.get("machine", machine), machine)
+        changed = differences(record.get("machine", machine), machine)
         if changed:
             self._context.log(
                 f"The unfinished training was started on another machine: {', '.join(changed)}. "
@@ -264,9 +260,12 @@ class Trainer:
         load_weights(self._average.network, arrays, "average")
         load_moments(self.network, self._optimizer, arrays)
         self.best = {name: a for name, a in arrays.items() if name.startswith("best/")}
-        if self._ranks.is_first:  # the streams of the others are begun anew
-            self._parts.stream.restore(torch.from_numpy(arrays["stream"]))
         self.progress = Progress.from_dict(record["progress"])
+        state = torch.from_numpy(arrays["stream"])
+        if not self._ranks.is_first:
+            name = self._ranks.stream_name(self.progress.step)
+            state = named_generator(self._config.seed, name, self.network.device).get_state()
+        self._parts.stream.restore(state)
 
     def _finished(self) -> bool:
         return bool(self.ended_by)
@@ -465,51 +464,3 @@ def _optimizer(network: LocalizationNetwork, config: TrainingConfig) -> torch.op
         {"params": others},
     ]
     return MuonAdamW(groups, lr=config.learning_rate)
-
-
-def _require_same_run(
-    recorded: Mapping[str, Any], config: TrainingConfig, inputs: Mapping[str, str]
-) -> None:
-    """Raise `InputError` unless a checkpoint belongs to this configuration and these inputs."""
-    free = {"patience", "checkpoint_every_s"}
-    settings = _differences(
-        _recorded_config(recorded["config"]).model_dump(mode="json", exclude=free),
-        config.model_dump(mode="json", exclude=free),
-    )
-    others = _differences(recorded.get("inputs", inputs), inputs)
-    if settings or others:
-        kind: type[InputError] = MismatchError if others else ConfigError
-        raise kind(
-            f"The unfinished training was started differently: {', '.join(others + settings)}.",
-            hint="Resume with the same files and settings, or start anew without resuming "
-            "(which needs permission to overwrite).",
-        )
-
-
-def _recorded_config(values: dict[str, Any]) -> TrainingConfig:
-    """Return a checkpoint's configuration; defaults stand for what an older version lacked."""
-    try:
-        return TrainingConfig.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(
-            "The unfinished training was started by another version of this program.",
-            hint="Resume it with that version, or start anew.",
-            detail=str(error),
-        ) from error
-
-
-def _differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say in words which values have changed; those inside others by dotted names."""
-    found = []
-    for name in sorted({*then, *now}):
-        a, b = then.get(name), now.get(name)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += [f"{name}.{words}" for words in _differences(a, b)]
-        elif a != b:
-            found.append(f"{name} ({_short(a)} then, {_short(b)} now)")
-    return found
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return f"{text[:12]}…" if len(text) == _CHECKSUM_LENGTH else text

@@ -8,9 +8,10 @@ A network is trained for a budget of processor time (``--option name=value`` for
 or a model that was trained for the benchmark's PSF and camera is taken. Written are a JSON file
 and a plot beside it: for densities of 0.2 to 8 emitters/um^2 and two SNRs Jaccard, precision,
 recall over the threshold, RMSE, efficiencies and std(error / sigma); isolated emitters over z
-and photons against the Cramer-Rao bound; and sets in which PSF, z scale, gain or background are
-not as the network was told. The seed of the sets is used nowhere else: tune on the
-training's own validation, never on these.
+and photons against the Cramer-Rao bound; and sets in which PSF (aberrations too), z scale, gain
+or background are not as the network was told. A second plot, ``X_paper.png``, shows what the
+paper's Extended Data figures 4, 5, 6, 9 (with ``--validate``) and 10 show. The seed of the sets
+is used nowhere else: tune on the training's own validation, never on these.
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ import torch
 from decode_engine.io.models import ModelBundle, read_model
 from decode_engine.network.device import autocast_dtype, choose_device
 from decode_engine.psf.base import PsfModel
-from decode_engine.psf.models import psf_from_calibration
 from tests.bench.accuracy import conditions, measuring
 from tests.bench.accuracy.drawing import draw
+from tests.bench.accuracy.isolated import isolated_repeats, measure_isolated
+from tests.bench.accuracy.optics import true_psfs
+from tests.bench.accuracy.paper_figures import draw_paper
 from tests.bench.accuracy.summarising import (
+    brightness_summary,
     calibration_summary,
     headline,
     isolated_summary,
@@ -75,20 +79,20 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(text + "\n", encoding="utf-8")
     draw([json.loads(text)], options.out.with_suffix(".png"))
+    draw_paper(json.loads(text), options.out.with_name(f"{options.out.stem}_paper.png"))
     print(json.dumps({"network": bundle.network, **report["headline"]}))
 
 
 def evaluate(model: measuring.Model, scale: float) -> dict[str, Any]:
     """Return every number of one model."""
-    camera = model.bundle.camera
-    psf = psf_from_calibration(
-        model.bundle.calibration,
-        pixel_size_x_nm=camera.pixel_size_x_nm,
-        pixel_size_y_nm=camera.pixel_size_y_nm,
-    )
+    psfs = true_psfs(model.bundle.calibration, model.bundle.camera)
+    psf = psfs["told"]
     dense = [measuring.measure(model, psf, m) for m in conditions.density_sets(scale)]
-    perturbed = [measuring.measure(model, psf, m) for m in conditions.perturbed_sets(scale)]
-    isolated = measuring.measure_isolated(model, psf, measuring.isolated_repeats(scale))
+    perturbed = [
+        measuring.measure(model, psfs[m.psf], m) for m in conditions.perturbed_sets(scale, psfs)
+    ]
+    uneven = [measuring.measure(model, psf, m) for m in conditions.background_sets(scale)]
+    isolated = measure_isolated(model, psf, isolated_repeats(scale))
     movies = [movie_summary(result) for result in dense]
     return {
         "headline": headline(movies),
@@ -99,6 +103,7 @@ def evaluate(model: measuring.Model, scale: float) -> dict[str, Any]:
         },
         "isolated": isolated_summary(isolated),
         "perturbed": [movie_summary(result) for result in perturbed],
+        "uneven_background": [brightness_summary(result) for result in uneven],
         "throughput": throughput(model, psf),
     }
 
@@ -134,6 +139,7 @@ def _described(bundle: ModelBundle) -> dict[str, Any]:
         "steps": record.get("step"),
         "samples": record.get("samples"),
         "training_cpu_minutes": (record.get("cpu_s") or math.nan) / 60,
+        "history": record.get("history", []),
     }
 
 
@@ -158,6 +164,8 @@ def _recipe(options: argparse.Namespace) -> Recipe:
         context_frames=options.context_frames,
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,
+        validations=options.validate,
+        init=options.init,
     )
 
 
@@ -213,6 +221,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="Of the training.")
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--validate", action="store_true", help="Follow the training over time.")
+    parser.add_argument("--init", help="starter or a model to begin with.")
     parser.add_argument("--context-frames", type=int, default=3, choices=(1, 3))
     parser.add_argument("--camera", choices=tuple(conditions.CAMERAS), default="scmos")
     parser.add_argument("--scale", type=float, default=1.0, help="Size of the test sets.")

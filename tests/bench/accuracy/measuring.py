@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from decode_engine.analysis.metrics import Judgement, judge, score
 from decode_engine.contract.configs import EvaluateConfig
 from decode_engine.domain.camera import CameraModel
 from decode_engine.domain.localizations import Emitters, Localizations
-from decode_engine.inference.peaks import correct_peaks, extract_peaks
 from decode_engine.inference.predictor import Predictor, PredictorOptions
 from decode_engine.io.models import ModelBundle
 from decode_engine.io.movies.source import BaseSource
@@ -27,24 +24,10 @@ from decode_engine.network.bundle import (
     scaling_from_bundle,
     uncertainty_from_bundle,
 )
-from decode_engine.network.device import autocast_dtype
 from decode_engine.psf.base import PsfModel
-from decode_engine.psf.fisher import crlb, noise_terms
-from decode_engine.simulation.camera_noise import CameraNoise
-from decode_engine.simulation.emitters import EmitterBatch
-from decode_engine.simulation.rendering import render_emitters
 from decode_engine.simulation.simulator import Simulator, _Sample
 from decode_engine.training.stream import named_generator
-from tests.bench.accuracy.conditions import (
-    BACKGROUND,
-    FRAME_PX,
-    ISOLATED_PHOTONS,
-    ISOLATED_REPEATS,
-    ISOLATED_Z_NM,
-    PIXEL_NM,
-    TEST_SEED,
-    MovieSet,
-)
+from tests.bench.accuracy.conditions import FRAME_PX, PIXEL_NM, TEST_SEED, MovieSet
 
 AXES = ("x", "y", "z")
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -52,12 +35,11 @@ WORKING_THRESHOLD = 0.5
 PHOTON_EDGES = (100.0, 500.0, 1500.0, 4000.0, math.inf)
 _MIN_PHOTONS = 100.0
 _RULES = EvaluateConfig(min_photons=_MIN_PHOTONS)
-_ISOLATED_PX = 32
-_CHUNK_FRAMES = 16  # fixed: random numbers depend on it
 _REPORTED = (
     "jaccard", "precision", "recall", "rmse_lateral_nm", "rmse_axial_nm", "efficiency_lateral",
     "efficiency_axial", "efficiency_3d", "z_score_x", "z_score_y", "z_score_z",
     "z_score_robust_x", "z_score_robust_y", "z_score_robust_z", "photons_ratio",
+    "bias_x_nm", "bias_y_nm", "bias_z_nm",
 )  # fmt: skip
 
 
@@ -101,7 +83,7 @@ class Result:
     movie: MovieSet
     truth: Emitters
     estimate: Localizations  # above the lowest threshold
-    cpu_s: float
+    cpu_s: float  # of incomplete batches too; `throughput` measures the speed
 
     def at(self, threshold: float) -> tuple[Localizations, Judgement]:
         assert self.estimate.probability is not None
@@ -140,6 +122,19 @@ class Result:
         true = self.truth.background[judgement.truth_index]
         ratios = kept.background[judgement.estimate_index] / true
         return float(np.median(ratios)) if ratios.size else math.nan
+
+    def brightness(self) -> dict[str, NDArray[np.float64]]:
+        """Return true and inferred photons and background of the pairs."""
+        kept, judgement = self.at(WORKING_THRESHOLD)
+        t, e = judgement.truth_index, judgement.estimate_index
+        assert self.truth.background is not None
+        rows = {
+            "photons_true": self.truth.photons[t],
+            "photons_inferred": kept.photons[e],
+            "background_true": self.truth.background[t],
+            "background_inferred": kept.background[e],
+        }
+        return {name: np.asarray(values, np.float64) for name, values in rows.items()}
 
     def reliability(self, bins: int = 10) -> dict[str, Any]:
         """Whether probabilities mean what they say: by bin, and the mean gap (ECE)."""
@@ -195,18 +190,25 @@ class Model:
         return Localizations.concatenate(parts), time.process_time() - start
 
 
-def measure(model: Model, psf: PsfModel, movie: MovieSet) -> Result:
-    """Simulate one set and localize it."""
+def simulate(
+    psf: PsfModel, camera: CameraModel, movie: MovieSet
+) -> tuple[NDArray[np.uint16], Emitters]:
+    """Return the (N, H, W) frames of a set, in ADU, and its truth."""
     generator = named_generator(TEST_SEED, f"accuracy/{movie.seed_name}", "cpu")
-    simulator = PerturbedSimulator(psf, model.bundle.camera, movie)
+    simulator = PerturbedSimulator(psf, camera, movie)
     chunks = list(
         simulator.movie_chunks(
-            movie.n_frames, FRAME_PX, FRAME_PX, generator, chunk_frames=_CHUNK_FRAMES
+            movie.n_frames, FRAME_PX, FRAME_PX, generator, chunk_frames=movie.chunk_frames
         )
     )
     frames = np.concatenate([chunk.frames_adu for chunk in chunks])
+    return frames, Emitters.concatenate([chunk.emitters for chunk in chunks])
+
+
+def measure(model: Model, psf: PsfModel, movie: MovieSet) -> Result:
+    """Simulate one set and localize it."""
+    frames, truth = simulate(psf, model.bundle.camera, movie)
     estimate, cpu_s = model.localize(frames)
-    truth = Emitters.concatenate([chunk.emitters for chunk in chunks])
     return Result(movie=movie, truth=truth, estimate=estimate, cpu_s=cpu_s)
 
 
@@ -220,100 +222,3 @@ def frames_of_size(model: Model, psf: PsfModel, size_px: int, n_frames: int) -> 
     return np.concatenate(
         [c.frames_adu for c in simulator.movie_chunks(n_frames, size_px, size_px, generator)]
     )
-
-
-def measure_isolated(model: Model, psf: PsfModel, repeats: int) -> dict[str, NDArray[np.float64]]:
-    """Localize single emitters, on in the middle frame of three.
-
-    Returns
-    -------
-    dict
-        Per emitter: ``z_nm``, ``photons``, ``found`` (0 or 1), and for each axis the error, the
-        bound and the predicted sigma (``error_x``, ``bound_x``, ``sigma_x``) in nm; NaN if missed.
-    """
-    rows = [part for part in _isolated_parts(model, psf, repeats)]
-    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-
-
-def _isolated_parts(
-    model: Model, psf: PsfModel, repeats: int
-) -> Iterator[dict[str, NDArray[np.float64]]]:
-    generator = named_generator(TEST_SEED, "accuracy/isolated", "cpu")
-    for photons in ISOLATED_PHOTONS:
-        z_nm = torch.tensor(ISOLATED_Z_NM).repeat_interleave(repeats)
-        n = len(z_nm)
-        shift = torch.rand(2, n, generator=generator) - 0.5
-        middle = (_ISOLATED_PX - 1) // 2
-        emitters = EmitterBatch(
-            image=torch.arange(n) * 3 + 1,
-            x_px=middle + shift[0],
-            y_px=middle + shift[1],
-            z_nm=z_nm,
-            photons=torch.full((n,), photons),
-            emitter_id=torch.arange(n),
-        )
-        light = render_emitters(psf, emitters, 3 * n, _ISOLATED_PX, _ISOLATED_PX) + BACKGROUND
-        noise = CameraNoise(model.bundle.camera)
-        frames = noise.to_photons(noise.sample(light, generator))
-        frames = frames.view(n, 3, _ISOLATED_PX, _ISOLATED_PX)
-        yield _isolated_rows(model, psf, emitters, frames)
-
-
-@torch.inference_mode()
-def _isolated_rows(
-    model: Model, psf: PsfModel, emitters: EmitterBatch, frames: Tensor
-) -> dict[str, NDArray[np.float64]]:
-    n, pixel_nm = len(frames), model.bundle.camera.pixel_size_x_nm
-    best = np.full((n, 7), np.nan)  # error and sigma of x, y, z, and the probability
-    dtype = autocast_dtype(model.device, "auto")
-    context = model.network.context_frames
-    first = 1 - context // 2
-    for start in range(0, n, 16):
-        part = frames[start : start + 16, first : first + context]
-        with torch.autocast(model.device.type, dtype=dtype, enabled=dtype is not None):
-            output = model.network(model.scaling.frames_to_network(part.to(model.device)))
-        peaks = extract_peaks(output, model.scaling, WORKING_THRESHOLD)
-        peaks = correct_peaks(peaks, model.uncertainty, peaks.row, peaks.column)
-        for i in range(len(peaks)):
-            k = start + int(peaks.image[i])
-            dx = (float(peaks.x_px[i]) - float(emitters.x_px[k])) * pixel_nm
-            dy = (float(peaks.y_px[i]) - float(emitters.y_px[k])) * pixel_nm
-            dz = float(peaks.z_nm[i]) - float(emitters.z_nm[k])
-            p = float(peaks.probability[i])
-            if math.hypot(dx, dy) <= 250 and abs(dz) <= 500 and not p <= best[k, 6]:
-                sigma = (peaks.sigma_x_px[i] * pixel_nm, peaks.sigma_y_px[i] * pixel_nm)
-                best[k] = (dx, dy, dz, *map(float, sigma), float(peaks.sigma_z_nm[i]), p)
-    bounds = _bounds(psf, model.bundle.camera, emitters)
-    rows = {"z_nm": emitters.z_nm.double().numpy(), "photons": emitters.photons.double().numpy()}
-    rows["found"] = np.isfinite(best[:, 6]).astype(np.float64)
-    for i, axis in enumerate(AXES):
-        rows |= {f"error_{axis}": best[:, i], f"sigma_{axis}": best[:, 3 + i]}
-        rows[f"bound_{axis}"] = bounds[axis]
-    return rows
-
-
-def _bounds(
-    psf: PsfModel, camera: CameraModel, emitters: EmitterBatch
-) -> dict[str, NDArray[np.float64]]:
-    noise = noise_terms(camera)
-    x, y = emitters.x_px.to(psf.dtype), emitters.y_px.to(psf.dtype)
-    bound = crlb(
-        psf,
-        dx_px=x - x.round(),
-        dy_px=y - y.round(),
-        z_nm=emitters.z_nm.to(psf.dtype),
-        photons=emitters.photons.to(psf.dtype),
-        background=torch.full_like(x, BACKGROUND),
-        roi_px=psf.support_px,
-        excess_noise=noise.excess_noise,
-        read_variance=float(np.mean(noise.read_variance)),
-    )
-    return {
-        "x": bound.x_px.double().numpy() * camera.pixel_size_x_nm,
-        "y": bound.y_px.double().numpy() * camera.pixel_size_y_nm,
-        "z": bound.z_nm.double().numpy(),
-    }
-
-
-def isolated_repeats(scale: float) -> int:
-    return max(2, round(ISOLATED_REPEATS * scale))

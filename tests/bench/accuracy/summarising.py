@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from tests.bench.accuracy.conditions import ISOLATED_PHOTONS, ISOLATED_Z_NM
 from tests.bench.accuracy.measuring import AXES, PHOTON_EDGES, Result
 
+_SHOWN_PAIRS = 120  # in a figure
+
 Rows = dict[str, NDArray[np.float64]]
 
 
@@ -37,6 +39,25 @@ def movie_summary(result: Result) -> dict[str, object]:
     }
 
 
+def brightness_summary(result: Result) -> dict[str, object]:
+    """Inferred against true photons and background: ratio, correlation and some of the pairs."""
+    rows = result.brightness()
+    summary: dict[str, object] = {
+        "name": result.movie.name,
+        "snr": result.movie.snr,
+        "background": result.movie.background,
+        "pairs": len(rows["photons_true"]),
+    }
+    for name in ("photons", "background"):
+        true, inferred = rows[f"{name}_true"], rows[f"{name}_inferred"]
+        if len(true) > 2:
+            summary[f"{name}_median_ratio"] = float(np.median(inferred / true))
+            summary[f"{name}_correlation"] = float(np.corrcoef(true, inferred)[0, 1])
+    shown = np.linspace(0, len(rows["photons_true"]) - 1, _SHOWN_PAIRS).astype(int)
+    shown = np.unique(shown) if len(rows["photons_true"]) else shown[:0]
+    return summary | {name: values[shown].tolist() for name, values in rows.items()}
+
+
 def calibration_summary(results: Sequence[Result]) -> list[dict[str, object]]:
     """std(error / sigma) by axis in bins of true photons, over all densities of a group."""
     errors = [result.normal_errors() for result in results]
@@ -57,8 +78,13 @@ def isolated_summary(rows: Rows) -> dict[str, object]:
     """RMSE over the bound and std(error / sigma) in total, by photons and by z."""
     by_photons = [{"photons": p, **_ratios(rows, rows["photons"] == p)} for p in ISOLATED_PHOTONS]
     by_z = [{"z_nm": z, **_ratios(rows, rows["z_nm"] == z)} for z in ISOLATED_Z_NM]
+    grid = [
+        {"photons": p, "z_nm": z, **_sizes(rows, (rows["photons"] == p) & (rows["z_nm"] == z))}
+        for p in ISOLATED_PHOTONS
+        for z in ISOLATED_Z_NM
+    ]
     everything = np.ones_like(rows["z_nm"], dtype=bool)
-    return {**_ratios(rows, everything), "by_photons": by_photons, "by_z": by_z}
+    return {**_ratios(rows, everything), "by_photons": by_photons, "by_z": by_z, "grid": grid}
 
 
 def _ratios(rows: Rows, chosen: NDArray[np.bool_]) -> dict[str, float]:
@@ -72,6 +98,18 @@ def _ratios(rows: Rows, chosen: NDArray[np.bool_]) -> dict[str, float]:
         numbers[f"median_over_bound_{axis}"] = float(1.4826 * np.median(np.abs(error) / bound))
         numbers[f"sigma_over_bound_{axis}"] = float(np.median(sigma / bound))
         numbers[f"std_{axis}"] = float(np.std(error / sigma))
+    return numbers
+
+
+def _sizes(rows: Rows, chosen: NDArray[np.bool_]) -> dict[str, float]:
+    """RMSE, median sigma and bound in nm of one kind of emitter."""
+    found = chosen & (rows["found"] > 0)
+    numbers: dict[str, float] = {}
+    for axis in AXES:
+        numbers[f"bound_{axis}"] = float(np.mean(rows[f"bound_{axis}"][chosen]))
+        if found.sum() >= 4:
+            numbers[f"rmse_{axis}"] = float(np.sqrt(np.mean(rows[f"error_{axis}"][found] ** 2)))
+            numbers[f"sigma_{axis}"] = float(np.median(rows[f"sigma_{axis}"][found]))
     return numbers
 
 

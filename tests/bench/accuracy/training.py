@@ -33,6 +33,8 @@ class Recipe:
     learning_rate: float = 1e-3
     validations: bool = False
     changes: dict[str, Any] | None = None  # of the simulation
+    settings: dict[str, Any] | None = None  # of the training
+    init: str | None = None
 
     def config(self) -> TrainingConfig:
         """Return the training's configuration.
@@ -41,7 +43,7 @@ class Recipe:
         of the last steps is what is scored.
         """
         simulation = training_simulation().model_copy(update=self.changes or {})
-        return TrainingConfig(
+        config = TrainingConfig(
             network=self.network,
             network_options=self.options,
             context_frames=3 if self.context_frames == 3 else 1,
@@ -54,17 +56,23 @@ class Recipe:
             checkpoint_every_s=600.0,
             seed=self.seed,
         )
+        return config.model_copy(update=self.settings or {})
 
 
 def train_model(
     recipe: Recipe, calibration: Calibration, camera: CameraModel, out: Path, device: str
 ) -> dict[str, Any]:
     """Train into ``out``; the budget is processor time (on a GPU: wall time)."""
-    return train_config(recipe.config(), calibration, camera, out, device)
+    return train_config(recipe.config(), calibration, camera, out, device, recipe.init)
 
 
 def train_config(
-    config: TrainingConfig, calibration: Calibration, camera: CameraModel, out: Path, device: str
+    config: TrainingConfig,
+    calibration: Calibration,
+    camera: CameraModel,
+    out: Path,
+    device: str,
+    init: str | None = None,
 ) -> dict[str, Any]:
     """Train a whole configuration into ``out``."""
     write_calibration(calibration, out.with_suffix(".calibration.h5"), overwrite=True)
@@ -74,6 +82,7 @@ def train_config(
         camera=str(out.with_suffix(".camera.json")),
         out=str(out),
         config=config,
+        init=init,
         device=device,
         overwrite=True,
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from decode_engine.domain.localizations import Emitters, Localizations
 from decode_engine.io.calibrations import read_calibration
 from decode_engine.io.resources import resource_path
+from decode_engine.psf.base import PsfModel
 from decode_engine.psf.models import psf_from_calibration
 from decode_engine.training.stream import named_generator
-from tests.bench.accuracy import conditions, measuring
+from tests.bench.accuracy import ablation, conditions, measuring, optics
 from tests.bench.accuracy.summarising import movie_summary
 
 PINNED = (246, 796369.2, 767086.6)  # molecules, photons, and where
@@ -83,3 +85,47 @@ def test_probabilities_are_compared_with_what_is_real() -> None:
     both = Localizations.concatenate([answer(truth), far])
     reliability = result(truth, both).reliability()
     assert reliability["ece"] == pytest.approx(0.45, abs=0.02)
+
+
+def example_psfs() -> dict[str, PsfModel]:
+    told = read_calibration(resource_path("example", "calibration.h5"))
+    return optics.true_psfs(told, conditions.CAMERAS["scmos"])
+
+
+def test_aberrated_psfs_differ_a_little_and_keep_the_light() -> None:
+    psfs = example_psfs()
+    z_nm = torch.tensor([-400.0, 0.0, 400.0])
+    images = {
+        name: psf.value(torch.zeros(3), torch.zeros(3), z_nm, 21) for name, psf in psfs.items()
+    }
+    told = images.pop("told")
+    assert len(images) == 3
+    for image in images.values():
+        difference = float((image - told).square().sum().sqrt() / told.square().sum().sqrt())
+        assert 0.03 < difference < 0.4  # lambda / 20
+        assert float(image.sum() / told.sum()) == pytest.approx(1.0, abs=0.02)
+
+
+def test_perturbed_sets_show_the_same_molecules() -> None:
+    psfs = example_psfs()
+    sets = [m for m in conditions.perturbed_sets(0.1, psfs) if not m.name.startswith("background")]
+    truths = [
+        measuring.simulate(psfs[m.psf], conditions.CAMERAS["scmos"], m)[1]
+        for m in sets
+        if m.name in ("none", "gain +10 %", "aberration 1", "uneven background")
+    ]
+    assert len(truths) == 4
+    for truth in truths[1:]:
+        np.testing.assert_array_equal(truth.x_nm, truths[0].x_nm)
+        np.testing.assert_array_equal(truth.photons, truths[0].photons)
+
+
+def test_an_ablation_is_a_table_of_means() -> None:
+    row = {
+        "name": "a", "cpu_minutes": 1.0, "std_x": 1.0, "std_z": 1.1, "probability_gap": 0.02,
+        "efficiency_3d": dict.fromkeys(ablation._SETS, 0.5), "seed": 0,
+    }  # fmt: skip
+    other = {**row, "seed": 1, "efficiency_3d": dict.fromkeys(ablation._SETS, 0.7)}
+    lines = ablation.table([row, other]).splitlines()
+    assert len(lines) == 3
+    assert "| a | 2 | 0.600 ± 0.141 |" in lines[2]

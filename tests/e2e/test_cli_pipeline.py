@@ -35,8 +35,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
            "--out", out / "cal.h5")  # fmt: skip
     engine("simulate", "--calibration", out / "cal.h5", "--camera", camera, "--frames", "12",
            "--size", "40,32", "--density", "0.5", "--out", out / "sim")  # fmt: skip
+    # The paper's network: after three steps it finds something, if nothing that is there.
     engine("train", "--calibration", out / "cal.h5", "--camera", camera, "--steps", "3",
-           "--set", "network_options.width=6", "--set", "batch_size=2",
+           "--network", "decode",
+           "--set", "network_options.features=6", "--set", "batch_size=2",
            "--set", "validation_frames=8", "--set", "simulation.z_max_nm=600",
            "--out", out / "model.decode")  # fmt: skip
     engine("localize", out / "sim" / "movie.tif", "--model", out / "model.decode",

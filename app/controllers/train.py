@@ -240,18 +240,8 @@ class TrainController(PageController):
         if key == self._judged:
             return
         self._judged = key
-        if path is None:
-            self.context.background.cancel(_JUDGE)
-            self._show_judgement(
-                Light(
-                    "ok",
-                    "Learns from nothing: this takes much longer than from a model, even one "
-                    "of another microscope.",
-                )
-            )
-            return
         self._judgement = None
-        self.page.setup.set_start_judgement("none", "Reading the model …")
+        self.page.setup.set_start_judgement("none", "Reading the model …" if path else "")
         self.context.background.run(
             _JUDGE, lambda _check: judge_start(path, settings), self._show_judgement, self._no_model
         )

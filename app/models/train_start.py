@@ -60,14 +60,16 @@ def example_model() -> str | None:
         return None
 
 
-def judge_start(path: str, settings: ProjectSettings) -> Light:
-    """Read a model and say whether the project's training can start from it.
+def judge_start(path: str | None, settings: ProjectSettings) -> Light:
+    """Read a model and say whether the project's training can start from it (None: from nothing).
 
     Raises
     ------
     ModelError
         If the file is no model.
     """
+    if path is None:
+        return _judge_nothing(settings)
     if is_starter(path):
         return _judge_starter(path, settings)
     bundle = read_model(Path(path))
@@ -83,6 +85,25 @@ def judge_start(path: str, settings: ProjectSettings) -> Light:
             f"give the training a few minutes more. {about}",
         )
     return Light("ok", f"Compatible. {about}")
+
+
+def _judge_nothing(settings: ProjectSettings) -> Light:
+    """Point out the starter where one would do."""
+    try:
+        starter = _judge_starter(STARTER, settings)
+    except EngineError:
+        starter = Light("bad", "")  # the Calibration page says what is wrong with the file
+    if starter.level == "ok":
+        return Light(
+            "doubt",
+            "Learns from nothing. A built-in starter model fits your calibration: with it the "
+            "training takes a fraction of the time. Choose it above.",
+        )
+    return Light(
+        "ok",
+        "Learns from nothing: this takes much longer than from a model, even one of another "
+        "microscope.",
+    )
 
 
 def _judge_starter(name: str, settings: ProjectSettings) -> Light:

@@ -10,6 +10,7 @@ import pytest
 from app.models.input_parts import watched_paths
 from app.models.project import CalibrationChoice, Project, ProjectSettings, TrainStart
 from app.models.train_start import judge_start, start_choices
+from decode_engine.contract.configs import TrainingConfig
 from decode_engine.domain.calibration import Calibration, GaussianPsf, SplinePsf
 from decode_engine.errors import ModelError
 from decode_engine.io import starters
@@ -118,3 +119,22 @@ class TestChoice:
     def test_a_starter_is_no_file_to_watch(self) -> None:
         project = Project(settings=self.settings(train_start=TrainStart(init="starter")))
         assert watched_paths(project) == ()
+
+
+def test_who_starts_from_nothing_is_told_of_a_starter_that_fits() -> None:
+    flat = CalibrationChoice(mode="gaussian_2d")
+    assert judge_start(None, ProjectSettings()).level == "ok"  # no calibration yet
+    told = judge_start(None, ProjectSettings(calibration=flat))
+    assert told.level == "doubt"
+    calibration = CalibrationChoice(
+        mode="file", path=str(resource_path("example", "calibration.h5"))
+    )
+    told = judge_start(None, ProjectSettings(calibration=calibration))
+    assert told.level == "doubt"
+    assert "starter" in told.text
+    other = ProjectSettings(
+        calibration=calibration, training=TrainingConfig(network_options={"width": 96})
+    )
+    assert judge_start(None, other).level == "ok"
+    broken = CalibrationChoice(mode="file", path=__file__)
+    assert judge_start(None, ProjectSettings(calibration=broken)).level == "ok"

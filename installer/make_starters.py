@@ -5,6 +5,7 @@ A starter knows a whole family of microscopes instead of one: it is trained on r
 ``train --init starter`` goes on from. Meant for a GPU; everything is seeded.
 
     --family NAME     2d, astigmatic or tetrapod
+    --members N       microscopes; each tetrapod takes 0.15 GB of memory
     --steps N         of training (with --minutes: whichever ends first)
     --init FILE       an earlier starter of the family to go on from
     --device D        cuda, mps or cpu

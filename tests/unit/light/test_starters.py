@@ -9,6 +9,7 @@ import pytest
 
 from app.models.input_parts import watched_paths
 from app.models.project import CalibrationChoice, Project, ProjectSettings, TrainStart
+from app.models.train_job import rate_for_start
 from app.models.train_start import judge_start, start_choices
 from decode_engine.contract.configs import TrainingConfig
 from decode_engine.domain.calibration import Calibration, GaussianPsf, SplinePsf
@@ -138,3 +139,12 @@ def test_who_starts_from_nothing_is_told_of_a_starter_that_fits() -> None:
     assert judge_start(None, other).level == "ok"
     broken = CalibrationChoice(mode="file", path=__file__)
     assert judge_start(None, ProjectSettings(calibration=broken)).level == "ok"
+
+
+def test_starters_learn_at_the_rate_of_a_beginning() -> None:
+    fresh = TrainingConfig().learning_rate
+    assert rate_for_start(fresh, "starter") == rate_for_start(fresh, None) == fresh
+    warm = rate_for_start(fresh, "/a/model.decode")
+    assert warm < fresh
+    assert rate_for_start(warm, "starter:2d") == fresh
+    assert rate_for_start(0.0123, "/a/model.decode") == 0.0123  # the user's own

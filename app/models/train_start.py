@@ -96,8 +96,8 @@ def _judge_nothing(settings: ProjectSettings) -> Light:
     if starter.level == "ok":
         return Light(
             "doubt",
-            "Learns from nothing. A built-in starter model fits your calibration: with it the "
-            "training takes a fraction of the time. Choose it above.",
+            "Learns from nothing. A built-in starter model fits your calibration: a training "
+            "that begins with it is ahead from the first minute. Choose it above.",
         )
     return Light(
         "ok",

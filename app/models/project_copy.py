@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +30,7 @@ _SCRATCH = "previews"
 _NOT_COPIED = {LOCK_NAME, _SCRATCH, PROJECT_NAME, BACKUP_NAME}
 _BLOCK_BYTES = 16 << 20
 _UNTITLED = "Untitled"
+_BEING_MADE_S = 10.0  # between a folder, its lock and its project: another window may be at it
 
 
 def require_empty(folder: Path) -> None:
@@ -155,9 +157,16 @@ def unnamed_projects(home: Path) -> tuple[Path, ...]:
             continue
         if (folder / PROJECT_NAME).exists():
             found.append(folder)
-        else:
+        elif not _is_being_made(folder):
             remove_if_unused(folder)
     return tuple(sorted(found, key=lambda f: (f / PROJECT_NAME).stat().st_mtime, reverse=True))
+
+
+def _is_being_made(folder: Path) -> bool:
+    try:
+        return abs(time.time() - folder.stat().st_mtime) < _BEING_MADE_S
+    except OSError:
+        return True  # another window removed it
 
 
 def _is_free(folder: Path) -> bool:

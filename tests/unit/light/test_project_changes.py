@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,9 @@ def test_untitled_projects_that_survived_a_crash_are_listed(tmp_path: Path) -> N
     for folder in (crashed, open_now):
         ProjectFile(folder).save(Project(), 1)
     lock = ProjectLock(open_now)
+    assert unnamed_projects(tmp_path) == (crashed,)
+    assert empty.exists()  # another window may be about to begin a project there
+    os.utime(empty, (0, time.time() - 60))
     assert unnamed_projects(tmp_path) == (crashed,)
     assert not empty.exists()
     lock.release()

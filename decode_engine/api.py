@@ -183,14 +183,7 @@ def localize(
 
     ``settings`` are those of `LocalizeSpec` (device, camera, ...) and `LocalizeConfig`.
     """
-    own = {k: settings.pop(k) for k in list(settings) if k in jobs.LocalizeSpec.model_fields}
-    spec = jobs.LocalizeSpec(
-        movies=_paths(movies),
-        model=os.fspath(model),
-        out=os.fspath(out),
-        config=_config(LocalizeConfig, settings),
-        **own,
-    )
+    spec = _localize_spec(movies, model, out, settings)
     summary = _run(spec, on_event, cancel)
     tables = [read_any_localizations(Path(path)) for path in summary["outputs"]]
     return tables[0] if len(tables) == 1 else tables
@@ -211,15 +204,21 @@ def localize_many(
     ``distributed.Client(address).get_executor()``. ``settings`` as for `localize`; with
     ``resume=True`` the same call goes on after whatever stopped it. See `jobs.many`.
     """
+    spec = _localize_spec(movies, model, out, settings)
+    return many_localized(spec, executor, on_done)
+
+
+def _localize_spec(
+    movies: PathLike | Sequence[PathLike], model: PathLike, out: PathLike, settings: dict[str, Any]
+) -> jobs.LocalizeSpec:
     own = {k: settings.pop(k) for k in list(settings) if k in jobs.LocalizeSpec.model_fields}
-    spec = jobs.LocalizeSpec(
+    return jobs.LocalizeSpec(
         movies=_paths(movies),
         model=os.fspath(model),
         out=os.fspath(out),
         config=_config(LocalizeConfig, settings),
         **own,
     )
-    return many_localized(spec, executor, on_done)
 
 
 def fit_mle(

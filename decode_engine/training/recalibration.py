@@ -194,7 +194,8 @@ def fit_log_scale(design: Floats, error: Floats, weight: Floats | None = None) -
     def cost(theta: Floats) -> float:
         s = design @ theta
         ridge = 0.5 * _RIDGE * float(theta[1:] @ theta[1:]) * len(error)
-        return float(share_of @ (s + 0.5 * squared * np.exp(-2.0 * s))) + ridge
+        with np.errstate(over="ignore"):  # too long a step costs infinitely much, and is halved
+            return float(share_of @ (s + 0.5 * squared * np.exp(-2.0 * s))) + ridge
 
     def derivatives(theta: Floats) -> tuple[Floats, Floats]:
         share = squared * np.exp(-2.0 * (design @ theta))

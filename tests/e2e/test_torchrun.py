@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +36,15 @@ def train_words(folder: Path, out: str, *extra: str) -> list[str]:
     ]  # fmt: skip
 
 
+TORCHRUN = [
+    sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+    "-m", "decode_engine",
+]  # fmt: skip
+
+
 def together(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-        "-m", "decode_engine", *words,
-    ]  # fmt: skip
     return subprocess.run(
-        command,
+        [*TORCHRUN, *words],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -49,7 +53,7 @@ def together(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_two_processes_train_one_model_and_go_on(tmp_path: Path) -> None:
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
     write_inputs(tmp_path)
     words = train_words(tmp_path, "m.decode", "--set", "batch_size=4", "--json")
     result = together(*words, "--steps", "6")
@@ -76,6 +80,33 @@ def test_two_processes_train_one_model_and_go_on(tmp_path: Path) -> None:
     assert any(
         not np.array_equal(together_weights[name], alone_weights[name]) for name in alone_weights
     )
+
+
+def test_a_shared_training_is_cancelled_and_goes_on(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    words = train_words(tmp_path, "m.decode", "--set", "batch_size=4", "--steps", "400", "--json")
+    process = subprocess.Popen(
+        [*TORCHRUN, *words, "--set", "checkpoint_every_s=0.1"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    folder = tmp_path / "m.decode.training"
+    try:
+        while not list(folder.glob("checkpoint-*.safetensors")) and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=120)[1]
+    finally:
+        process.kill()
+    assert said.count("The job was cancelled.") == 1
+    checkpoint = read_latest_checkpoint(folder)
+    assert checkpoint is not None
+    assert 0 < checkpoint.record["progress"]["step"] < 400
+    result = together(*words, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["steps"] == 400
 
 
 def test_what_cannot_be_shared_is_refused_once(tmp_path: Path) -> None:

@@ -27,9 +27,10 @@ from tests.bench.accuracy.training import Recipe, train_model
 
 _SETS = ("density 0.5 high", "density 2 high", "density 4 high", "density 2 low")
 _BASE = Recipe(network="fast", options={}, cpu_minutes=0.0)
+_DEFAULT = "new trunk, paper's loss"
 RECIPES = {
     "paper's network and loss": dataclasses.replace(_BASE, network="decode"),
-    "new trunk, paper's loss": _BASE,
+    _DEFAULT: _BASE,
     "... with the set loss": dataclasses.replace(_BASE, options={"loss": "set"}),
     "... without context": dataclasses.replace(_BASE, context_frames=1),
     "... with AdamW": dataclasses.replace(
@@ -96,7 +97,7 @@ def _measure(name: str, seed: int, options: argparse.Namespace) -> list[dict[str
         train_model(recipe, calibration, camera, path, device.type)
         bundle = read_model(path)
     rows = [_row(name, seed, options, measuring.Model(bundle, device))]
-    if recipe == dataclasses.replace(_BASE, seed=seed, cpu_minutes=options.cpu_minutes):
+    if name == _DEFAULT:
         plain = dataclasses.replace(bundle, uncertainty={})
         rows.append(_row(name + _UNCORRECTED, seed, options, measuring.Model(plain, device)))
     return rows

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
 import torch.multiprocessing
 
-from decode_engine.errors import CancelledError, ConfigError, DeviceError, EngineError, PeerError
+from decode_engine.errors import CancelledError, ConfigError, DeviceError, EngineError
 from decode_engine.io.launcher import Launch, read_launch
 from decode_engine.training.distributed import Ranks, joined
 
@@ -39,9 +38,6 @@ def run_together(work: object, folder: Path) -> list[dict[str, object]]:
 
 
 def _process(rank: int, work: object, folder: Path) -> None:
-    os.environ |= {
-        "MASTER_ADDR": "localhost", "RANK": str(rank), "WORLD_SIZE": str(SIZE),
-    }  # fmt: skip
     store = torch.distributed.FileStore(str(folder / "meeting"), SIZE)
     with pytest.MonkeyPatch.context() as patch:
         begin = torch.distributed.init_process_group
@@ -162,7 +158,3 @@ def test_only_torchrun_makes_processes_of_one_job() -> None:
     launch = read_launch({**batch_system, "LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "x"})
     assert launch == Launch(rank=3, size=8, local_rank=1)
     assert launch.follows
-
-
-def test_a_peer_that_fails_has_its_own_code() -> None:
-    assert PeerError("x").code == "peer_failed"

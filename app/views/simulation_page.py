@@ -45,7 +45,11 @@ _GROUPS = (
     ),
     FieldGroup("Background", ("background_min", "background_max", "background_variation")),
     FieldGroup("Depth", ("z_min_nm", "z_max_nm")),
-    FieldGroup("Robustness", ("psf_width_jitter", "z_scale_jitter", "gain_jitter"), advanced=True),
+    FieldGroup(
+        "Robustness",
+        ("flux_spread", "psf_width_jitter", "z_scale_jitter", "gain_jitter"),
+        advanced=True,
+    ),
     FieldGroup(
         "Details",
         (
@@ -70,6 +74,7 @@ LABELS = {
     "background_variation": "Unevenness",
     "z_min_nm": "Height, lowest",
     "z_max_nm": "Height, highest",
+    "flux_spread": "Brightness varies by factor",
     "psf_width_jitter": "PSF width varies by",
     "z_scale_jitter": "Height scale varies by",
     "gain_jitter": "Camera gain varies by",

@@ -72,6 +72,13 @@ class SimulationConfig(Config):
         2000.0, "Standard deviation of the flux over molecules.", unit="photon", ge=0
     )
     flux_min: float = setting(1.0, "Fluxes below are raised to this.", unit="photon", gt=0)
+    flux_spread: float = setting(
+        1.0,
+        "All molecules of a sample are brighter or dimmer by one factor of at most this, "
+        "log-uniform; 1 for none.",
+        ge=1,
+        le=100,
+    )
     lifetime_frames: float = setting(
         2.0, "Mean on-time of a molecule (exponential).", unit="frame", gt=0
     )

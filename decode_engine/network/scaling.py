@@ -75,17 +75,18 @@ class NetworkScaling:
         """Derive the scaling from what the simulation can produce.
 
         The photon range covers the mean flux plus eight standard deviations (Speiser et al.
-        2021, doi 10.1038/s41592-021-01236-x) and, where the flux hardly varies, a margin; the
-        background range its highest level including the spatial variation.
+        2021, doi 10.1038/s41592-021-01236-x) and, where the flux hardly varies, a margin; where
+        whole samples are brighter, three standard deviations of the brightest. The background
+        range covers its highest level including the spatial variation.
         """
+        mean, std = simulation.flux_mean, simulation.flux_std
+        brightest = simulation.flux_spread * (mean + 3.0 * std)
         z_min_nm, z_max_nm = z_limits_nm(simulation, calibration)
         background_top = simulation.background_max * (1.0 + 2.0 * simulation.background_variation)
         return cls(
             input_offset=0.5 * (simulation.background_min + simulation.background_max),
-            input_scale=max(simulation.flux_mean / 50.0, 1.0),
-            photon_max=max(
-                simulation.flux_mean + 8.0 * simulation.flux_std, _MARGIN * simulation.flux_mean
-            ),
+            input_scale=max(mean / 50.0, 1.0),
+            photon_max=max(mean + 8.0 * std, _MARGIN * mean, brightest),
             z_center_nm=0.5 * (z_min_nm + z_max_nm),
             z_half_range_nm=_MARGIN * 0.5 * (z_max_nm - z_min_nm),
             background_max=max(_MARGIN * background_top, 1.0),

@@ -181,10 +181,19 @@ class BlinkingProcess:
         Mean number of emitters on in one frame of each sample (density times area).
     prior : PositionPrior
         Where molecules are.
+    flux_factor : (G,) float32, optional
+        By what the fluxes of a sample are multiplied.
     """
 
-    def __init__(self, config: SimulationConfig, mean_on: Tensor, prior: PositionPrior) -> None:
+    def __init__(
+        self,
+        config: SimulationConfig,
+        mean_on: Tensor,
+        prior: PositionPrior,
+        flux_factor: Tensor | None = None,
+    ) -> None:
         self._config = config
+        self._flux_factor = flux_factor
         self._prior = prior
         self._starts_per_frame = start_rate(mean_on, config.lifetime_frames)
         self._next_id = 0
@@ -216,12 +225,15 @@ class BlinkingProcess:
         position = self._prior.sample(group, generator)
         identity = torch.arange(self._next_id, self._next_id + n, device=device)
         self._next_id += n
+        flux = sample_flux(self._config, n, generator).to(device)
+        if self._flux_factor is not None:
+            flux = (flux * self._flux_factor[group]).clamp_min(self._config.flux_min)
         return Molecules(
             group=group,
             x_px=position.x_px,
             y_px=position.y_px,
             z_nm=position.z_nm,
-            flux=sample_flux(self._config, n, generator).to(device),
+            flux=flux,
             start=start,
             end=start + on_time,
             emitter_id=identity,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from decode_engine.simulation import draws
 from decode_engine.simulation.background import BackgroundProcess
 from decode_engine.simulation.camera_noise import CameraNoise
 from decode_engine.simulation.emitters import BlinkingProcess, EmitterBatch
-from decode_engine.simulation.priors import Box, make_prior
+from decode_engine.simulation.priors import Box, PositionPrior, make_prior
 from decode_engine.simulation.rendering import render_dense, render_shared
 
 __all__ = ["MovieChunk", "Simulator", "TargetSet", "TrainingBatch"]
@@ -93,6 +94,7 @@ class _Sample(NamedTuple):
     width_scale: Tensor | None
     z_scale: Tensor | None
     gain: Tensor | float
+    flux_factor: Tensor | None = None
 
 
 class Simulator:
@@ -157,7 +159,7 @@ class Simulator:
         sample = self._draw_samples(batch_size, generator)
         box = self._box(patch_px, patch_px, sample)
         prior = make_prior(self.config.prior, box, generator)
-        process = BlinkingProcess(self.config, sample.density * box.area_um2, prior)
+        process = self._blinking(sample, box, prior)
         emitters, molecule = process.advance(context_frames, generator).emitters(context_frames)
         expected = self._render(emitters, molecule, shape, sample)
         field = BackgroundProcess(
@@ -207,7 +209,7 @@ class Simulator:
             sample = self._draw_samples(1, generator)
             box = self._drifting_box(width_px, height_px, sample, drift_nm)
             prior = make_prior(self.config.prior, box, generator)
-            process = BlinkingProcess(self.config, sample.density * box.area_um2, prior)
+            process = self._blinking(sample, box, prior)
             field = BackgroundProcess(self.config, (1, height_px, width_px), generator, self.device)
         drift = _Drift(drift_nm, n_frames, self.camera)
         step = chunk_frames or max(1, min(n_frames, _CHUNK_PIXELS // (width_px * height_px)))
@@ -237,7 +239,20 @@ class Simulator:
             width_scale=self._jitter(n, config.psf_width_jitter, generator),
             z_scale=self._jitter(n, z_jitter, generator),
             gain=1.0 if gain is None else gain[:, None, None, None],
+            flux_factor=self._flux_factor(n, generator),
         )
+
+    def _blinking(self, sample: _Sample, box: Box, prior: PositionPrior) -> BlinkingProcess:
+        mean_on = sample.density * box.area_um2
+        return BlinkingProcess(self.config, mean_on, prior, sample.flux_factor)
+
+    def _flux_factor(self, n: int, generator: torch.Generator) -> Tensor | None:
+        """Draw how bright the molecules of each sample are; None where all are alike."""
+        spread = self.config.flux_spread
+        if spread == 1:
+            return None
+        exponent: Tensor = 2.0 * draws.uniform((n,), generator, self.device) - 1.0
+        return torch.exp(math.log(spread) * exponent)
 
     def _jitter(self, n: int, std: float, generator: torch.Generator) -> Tensor | None:
         """Draw factors around 1; None when there is no jitter."""

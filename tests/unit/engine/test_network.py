@@ -194,6 +194,12 @@ def test_scaling_leaves_room_above_the_mean_flux(std: float) -> None:
     assert scaling.photon_max >= 3500.0 + 8.0 * std
 
 
+def test_scaling_leaves_room_for_the_brightest_samples() -> None:
+    simulation = SimulationConfig(flux_mean=1000.0, flux_std=100.0, flux_spread=5.0)
+    scaling = NetworkScaling.from_simulation(simulation, calibration(-500.0, 500.0))
+    assert scaling.photon_max >= 5.0 * 1300.0
+
+
 def test_scaling_round_trips() -> None:
     scaling = NetworkScaling.from_simulation(SimulationConfig(), calibration(-500.0, 500.0))
     values = torch.tensor([0.0, 12.0, 3500.0])

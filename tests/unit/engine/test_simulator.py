@@ -103,6 +103,26 @@ def test_targets_have_the_asked_density() -> None:
     assert abs(float(counts.var()) - variance) < SIGMAS * math.sqrt((fourth - variance**2) / n)
 
 
+def test_samples_are_brighter_or_dimmer_as_a_whole() -> None:
+    """log(factor) is uniform between -log(spread) and log(spread)."""
+    spread, mean, n = 5.0, 1000.0, 1500
+    config = SimulationConfig(
+        density_min_per_um2=8.0, density_max_per_um2=8.0, flux_mean=mean, flux_std=0.0,
+        flux_spread=spread, lifetime_frames=1e6,
+    )  # fmt: skip
+    targets = batch_of(config, n).targets
+    photons, valid = targets.photons.double(), targets.valid
+    brightest = photons.masked_fill(~valid, 0).amax(1)
+    dimmest = photons.masked_fill(~valid, math.inf).amin(1)
+    torch.testing.assert_close(dimmest, brightest, rtol=1e-4, atol=0)  # one factor a sample
+    log_factor = (brightest / mean).log()
+    half = math.log(spread)
+    assert float(log_factor.abs().max()) <= half + 1e-5
+    assert abs(float(log_factor.mean())) < SIGMAS * half / math.sqrt(3 * n)
+    fourth_spread = math.sqrt(half**4 * (1 / 5 - 1 / 9) / n)  # of the mean square
+    assert abs(float((log_factor**2).mean()) - half**2 / 3) < SIGMAS * fourth_spread
+
+
 @pytest.mark.parametrize("column", [0, 1, 8, 15])
 def test_light_per_pixel_is_the_same_up_to_the_border(column: int) -> None:
     """Emitters outside leak in: density * flux * tau/(tau+1) photons per area, everywhere."""

@@ -166,8 +166,9 @@ def _differences(bundle: ModelBundle, settings: ProjectSettings) -> list[str]:
     is_3d = bundle.calibration.z_range_nm[1] > bundle.calibration.z_range_nm[0]
     if is_3d and settings.calibration.mode == "gaussian_2d":
         found.append("a three-dimensional PSF (yours is flat)")
-    own_flux, flux = settings.simulation.flux_mean, bundle.training_config.simulation.flux_mean
-    if not 0.5 <= own_flux / flux <= 2.0:
+    seen = bundle.training_config.simulation
+    own_flux, flux = settings.simulation.flux_mean, seen.flux_mean
+    if not 0.5 / seen.flux_spread <= own_flux / flux <= 2.0 * seen.flux_spread:
         found.append(f"molecules of {flux:,.0f} photons (yours: {own_flux:,.0f})")
     return found
 

@@ -84,7 +84,7 @@ def typical_of(config: SimulationConfig) -> Typical:
 
 
 def apply_typical(config: SimulationConfig, typical: Typical) -> SimulationConfig:
-    """Return settings that simulate exactly the typical density and background level."""
+    """Return settings that simulate exactly the typical density, brightness and background."""
     return config.model_copy(
         update={
             "density_min_per_um2": typical.density_per_um2,
@@ -93,6 +93,7 @@ def apply_typical(config: SimulationConfig, typical: Typical) -> SimulationConfi
             "background_max": typical.background,
             "flux_mean": typical.flux_mean,
             "flux_std": typical.flux_cv * typical.flux_mean,
+            "flux_spread": 1.0,
             "lifetime_frames": typical.lifetime_frames,
         }
     )

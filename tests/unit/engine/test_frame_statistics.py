@@ -158,6 +158,12 @@ def test_suggestions_find_the_settings_of_a_simulated_movie(truth: dict[str, flo
     assert proposed.background_min < true.background < proposed.background_max
 
 
+def test_typical_settings_are_of_one_brightness() -> None:
+    """Regression: movies to compare with were bright or dim by chance."""
+    base = SimulationConfig(flux_spread=5.0)
+    assert apply_typical(base, typical_of(base)).flux_spread == 1.0
+
+
 def test_a_dark_movie_changes_only_what_it_can_tell() -> None:
     base = SimulationConfig()
     empty = apply_typical(

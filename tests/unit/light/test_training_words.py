@@ -14,9 +14,10 @@ from app.models.steps import Step
 from app.models.train_start import example_model, judge_start, start_choices
 from app.models.training_curves import TrainingCurves
 from app.models.training_verdict import judge_training
-from decode_engine.contract.configs import CameraConfig, TrainingConfig
+from decode_engine.contract.configs import CameraConfig, SimulationConfig, TrainingConfig
 from decode_engine.errors import ModelError
 from decode_engine.io.history import HistoryEntry
+from decode_engine.io.models import read_model, write_model
 
 GOOD = {
     "jaccard": 0.7,
@@ -158,6 +159,21 @@ def test_differences_are_named() -> None:
     assert judgement.level == "doubt"
     assert "130 nm" in judgement.text
     assert "flat" in judgement.text
+
+
+@pytest.mark.parametrize(("spread", "level"), [(1.0, "doubt"), (5.0, "ok")])
+def test_a_model_of_many_brightnesses_suits_dim_molecules(
+    tmp_path: Path, spread: float, level: str
+) -> None:
+    path = example_model()
+    assert path is not None
+    bundle = read_model(Path(path))
+    simulation = bundle.training_config.simulation.model_copy(update={"flux_spread": spread})
+    config = bundle.training_config.model_copy(update={"simulation": simulation})
+    wide = dataclasses.replace(bundle, training_config=config)
+    write_model(wide, tmp_path / "wide.decode", overwrite=False)
+    settings = _settings(simulation=SimulationConfig(flux_mean=simulation.flux_mean / 4))
+    assert judge_start(str(tmp_path / "wide.decode"), settings).level == level
 
 
 def test_another_network_is_refused_before_the_training_starts() -> None:

@@ -96,7 +96,8 @@ def train(
     if parent is not None:
         warm_start(network, parent, config.network, config.network_options)
     network = network.to(device)
-    held_out = Simulator(psf, camera, config.simulation, device=device)
+    one_light = config.simulation.model_copy(update={"flux_spread": 1.0})
+    held_out = Simulator(psf, camera, one_light, device=device)
     with tempfile.TemporaryDirectory() as folder:
         parts = TrainingParts(
             network=network,
@@ -144,7 +145,7 @@ def nominal_calibration(name: str) -> Calibration:
 
 
 def _config(options: argparse.Namespace, family: Family) -> TrainingConfig:
-    simulation = conditions(family)[13]  # the middle one
+    simulation = conditions(family)[4]  # the middle one
     if not family.is_3d:
         simulation = simulation.model_copy(update={"z_min_nm": None, "z_max_nm": None})
     plain = {"psf_width_jitter": 0.0, "z_scale_jitter": 0.0, "gain_jitter": 0.0}

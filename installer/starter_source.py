@@ -58,20 +58,24 @@ CAMERAS = (
     ),
 )
 _BACKGROUNDS = ((1.0, 30.0), (10.0, 70.0), (40.0, 200.0))  # photons per pixel
-_FLUXES = ((900.0, 700.0), (3000.0, 2500.0), (9000.0, 7000.0))  # mean, standard deviation
+_FLUX_MEAN, _FLUX_STD, _FLUX_SPREAD = 3000.0, 2000.0, 5.0  # photons; each sample times 1/5 to 5
 _LIFETIMES = (1.5, 3.0, 6.0)  # frames
 
 
 def conditions(family: Family) -> list[SimulationConfig]:
-    """Return all combinations of light; each batch is drawn under one of them."""
+    """Return all combinations of light; each batch is drawn under one of them.
+
+    Bright and dim molecules stand side by side in every batch, each sample of one brightness.
+    """
     limit_nm = family.z_limit_nm
     return [
         SimulationConfig(
             density_min_per_um2=0.05,
             density_max_per_um2=8.0,
             flux_distribution="lognormal",
-            flux_mean=mean,
-            flux_std=std,
+            flux_mean=_FLUX_MEAN,
+            flux_std=_FLUX_STD,
+            flux_spread=_FLUX_SPREAD,
             lifetime_frames=lifetime,
             z_min_nm=-limit_nm,
             z_max_nm=limit_nm,
@@ -82,9 +86,7 @@ def conditions(family: Family) -> list[SimulationConfig]:
             z_scale_jitter=0.02,
             gain_jitter=0.05,
         )
-        for (low, high), (mean, std), lifetime in itertools.product(
-            _BACKGROUNDS, _FLUXES, _LIFETIMES
-        )
+        for (low, high), lifetime in itertools.product(_BACKGROUNDS, _LIFETIMES)
     ]
 
 

@@ -17,6 +17,7 @@ from decode_engine.contract.configs import (
     SimulationConfig,
     TrainingConfig,
 )
+from decode_engine.io.starters import AUTO
 
 __all__ = [
     "BeadSettings",
@@ -60,9 +61,9 @@ class BeadSettings(Config):
 
 
 class TrainStart(Config):
-    """Where a training starts: from nothing or from a model file; and the device."""
+    """Where a training starts: from a starter, a model file or nothing; and the device."""
 
-    init: str | None = None
+    init: str | None = AUTO
     device: str = "auto"
 
 

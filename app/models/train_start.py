@@ -12,11 +12,20 @@ from decode_engine.errors import EngineError, InputError
 from decode_engine.io.calibrations import PixelSize, read_calibration
 from decode_engine.io.models import ModelBundle, read_model
 from decode_engine.io.resources import resource_path
-from decode_engine.io.starters import STARTER, installed_starters, is_starter, starter_model
+from decode_engine.io.starters import (
+    AUTO,
+    STARTER,
+    fitting_starter,
+    is_starter,
+    starter_model,
+)
 
 __all__ = ["StartChoice", "judge_start", "model_of_run", "start_choices"]
 
 _PIXEL_TOLERANCE = 0.05
+_FROM_NOTHING = (
+    "Learns from nothing: this takes much longer than from a model, even one of another microscope."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +43,8 @@ def model_of_run(run: RunRecord) -> str | None:
 
 
 def start_choices(runs: tuple[RunRecord, ...], current: str | None) -> tuple[StartChoice, ...]:
-    """Return from what a training can start: starter, earlier runs (newest first), ..., nothing."""
-    choices = []
-    if installed_starters():
-        choices.append(StartChoice("Starter model (built in, recommended)", STARTER))
+    """Return from what a training can start: starter, earlier runs (newest first) ... nothing."""
+    choices = [StartChoice("Starter model where one fits (recommended)", AUTO)]
     choices += [
         StartChoice(f"{run.title} ({run.run_id})", path)
         for run in reversed(runs)
@@ -47,7 +54,8 @@ def start_choices(runs: tuple[RunRecord, ...], current: str | None) -> tuple[Sta
     if example is not None:
         choices.append(StartChoice("Example model (built in)", example))
     if current is not None and all(choice.path != current for choice in choices):
-        choices.append(StartChoice(f"File {Path(current).name}", current))
+        words = "Starter model" if is_starter(current) else f"File {Path(current).name}"
+        choices.append(StartChoice(words, current))
     choices.append(StartChoice("Nothing (random weights)", None))
     return tuple(choices)
 
@@ -70,6 +78,8 @@ def judge_start(path: str | None, settings: ProjectSettings) -> Light:
     """
     if path is None:
         return _judge_nothing(settings)
+    if path == AUTO:
+        return _judge_automatic(settings)
     if is_starter(path):
         return _judge_starter(path, settings)
     bundle = read_model(Path(path))
@@ -87,6 +97,22 @@ def judge_start(path: str | None, settings: ProjectSettings) -> Light:
     return Light("ok", f"Compatible. {about}")
 
 
+def _judge_automatic(settings: ProjectSettings) -> Light:
+    """Say which starter is chosen, if any; nothing is refused."""
+    try:
+        calibration = _calibration(settings)
+    except EngineError:
+        calibration = None  # the Calibration page says what is wrong with the file
+    if calibration is None:
+        return Light("none", "Your calibration decides which starter fits: none is chosen yet.")
+    path = fitting_starter(calibration)
+    if path is None:
+        return Light("none", f"No built-in starter fits this PSF. {_FROM_NOTHING}")
+    if _refusal(read_model(path), settings):
+        return Light("none", f"No built-in starter fits these settings. {_FROM_NOTHING}")
+    return _judge_starter(STARTER, settings)
+
+
 def _judge_nothing(settings: ProjectSettings) -> Light:
     """Point out the starter where one would do."""
     try:
@@ -99,11 +125,7 @@ def _judge_nothing(settings: ProjectSettings) -> Light:
             "Learns from nothing. A built-in starter model fits your calibration: a training "
             "that begins with it is ahead from the first minute. Choose it above.",
         )
-    return Light(
-        "ok",
-        "Learns from nothing: this takes much longer than from a model, even one of another "
-        "microscope.",
-    )
+    return Light("ok", _FROM_NOTHING)
 
 
 def _judge_starter(name: str, settings: ProjectSettings) -> Light:

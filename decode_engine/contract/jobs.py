@@ -152,8 +152,8 @@ class TrainSpec(Config):
     config: TrainingConfig = TrainingConfig()
     init: str | None = setting(
         None,
-        "Model to start from: a file, 'starter' (the bundled one that fits the calibration), or "
-        "'starter:astigmatic' and the like.",
+        "Model to start from: a file, 'starter' (the bundled one that fits the calibration), "
+        "'starter:astigmatic' and the like, or 'auto' (a starter where one fits, else nothing).",
         path=True,
     )
     device: str = setting("auto", _DEVICE)

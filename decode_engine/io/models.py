@@ -109,6 +109,13 @@ class ModelBundle:
         digest.update(_json_bytes(content))
         return digest.hexdigest()
 
+    def holds(
+        self, network: str, options: dict[str, int | float | str | bool], context_frames: int
+    ) -> bool:
+        """Tell whether a network made in this way could take the weights."""
+        own = (self.network, self.network_options, self.training_config.context_frames)
+        return own == (network, options, context_frames)
+
     def with_half_precision(self) -> ModelBundle:
         """Return the bundle with float16 weights, half the size (relative rounding 5e-4)."""
         half = {name: values.astype(np.float16) for name, values in self.weights.items()}

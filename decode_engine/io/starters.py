@@ -1,7 +1,8 @@
 """Starter models: trained on a whole family of microscopes, to begin a training with.
 
 They are bundled as ``resources/models/<family>.decode``. A training names its own model file, or
-``starter`` (the family follows from the calibration), or ``starter:<family>``.
+``starter`` (the family follows from the calibration), ``starter:<family>``, or ``auto``: the
+starter where one fits, else none.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from decode_engine.errors import InputError, ModelError
 from decode_engine.io.resources import resource_path
 
 __all__ = [
+    "AUTO",
     "STARTER",
+    "fitting_starter",
     "installed_starters",
     "is_starter",
     "starter_family",
@@ -25,6 +28,7 @@ __all__ = [
 ]
 
 STARTER = "starter"
+AUTO = "auto"
 _SUFFIX = ".decode"
 _FAMILY_WORDS = {"2d": "2D", "astigmatic": "astigmatic 3D", "tetrapod": "tetrapod 3D"}
 # Around the focus an astigmatic image grows along one axis and shrinks along the other.
@@ -38,7 +42,7 @@ _VISIBLE_SHARE = 0.1  # of the brightest pixel; noise and background of real bea
 
 def is_starter(init: str | None) -> bool:
     """Tell whether a training's start names a starter instead of a file."""
-    return init is not None and (init == STARTER or init.startswith(f"{STARTER}:"))
+    return init is not None and (init in (AUTO, STARTER) or init.startswith(f"{STARTER}:"))
 
 
 def installed_starters() -> dict[str, Path]:
@@ -74,6 +78,11 @@ def starter_model(init: str, calibration: Calibration) -> Path:
             hint=f"Start from nothing or from a model of yours. Installed: {names}.",
         )
     return installed[family]
+
+
+def fitting_starter(calibration: Calibration) -> Path | None:
+    """Return the starter that fits a calibration (``auto``), or None."""
+    return installed_starters().get(starter_family(calibration) or "")
 
 
 def starter_family(calibration: Calibration) -> str | None:

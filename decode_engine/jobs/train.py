@@ -33,8 +33,8 @@ from decode_engine.io.checkpoints import read_latest_checkpoint, remove_checkpoi
 from decode_engine.io.history import HistoryWriter
 from decode_engine.io.launcher import read_launch
 from decode_engine.io.locking import FileLock
-from decode_engine.io.models import ModelBundle, read_model, write_model
-from decode_engine.io.starters import is_starter, starter_model, z_orientation
+from decode_engine.io.models import ModelBundle, write_model
+from decode_engine.io.starters import z_orientation
 from decode_engine.io.training_sample import TrainingSample, write_training_sample
 from decode_engine.jobs.context import JobContext
 from decode_engine.jobs.optics import read_optics
@@ -45,6 +45,7 @@ from decode_engine.jobs.train_record import (
     training_record,
     write_job_record,
 )
+from decode_engine.jobs.train_start import read_start
 from decode_engine.network.base import LocalizationNetwork
 from decode_engine.network.bundle import network_from_bundle, scaling_from_bundle, warm_start
 from decode_engine.network.device import choose_device
@@ -266,15 +267,12 @@ def _read(spec: TrainSpec, context: JobContext, ranks: Ranks) -> TrainInputs:
 
 def _inputs(spec: TrainSpec, context: JobContext, device: torch.device) -> TrainInputs:
     optics = read_optics(spec, context, allow_mismatch=spec.allow_mismatch)
-    path = None if spec.init is None else Path(spec.init)
-    if path is not None and is_starter(spec.init):
-        path = starter_model(str(spec.init), optics.calibration)
-        context.log(f"The training starts from the {path.stem} starter model.")
+    start = read_start(spec, optics.calibration, context)
     return TrainInputs(
         calibration=optics.calibration,
         camera=optics.camera,
-        parent=None if path is None else read_model(path),
-        parent_path=path,
+        parent=start and start[1],
+        parent_path=start and start[0],
         device=device,
     )
 

@@ -54,9 +54,9 @@ def warm_start(
     ModelError
         If the model holds another network, other options or another number of frames.
     """
-    own = (name, options, network.context_frames)
-    other = (bundle.network, bundle.network_options, bundle.training_config.context_frames)
-    if own != other:
+    if not bundle.holds(name, options, network.context_frames):
+        own = (name, options, network.context_frames)
+        other = (bundle.network, bundle.network_options, bundle.training_config.context_frames)
         raise ModelError(
             f"The training cannot start from this model: it holds {_words(*other)}, "
             f"but {_words(*own)} is to be trained.",

@@ -131,7 +131,7 @@ def test_a_training_runs_to_its_end_and_its_model_is_used(
     assert read_camera(Path(spec.camera)).pixel_size_x_nm == 100.0
     assert spec.config.patch_px == 48
     assert spec.config.simulation == session.settings.simulation
-    assert spec.init is None
+    assert spec.init == "auto"
     assert session.settings.model == str(folder / "model.decode")
     qtbot.waitUntil(lambda: "in use" in _text(controller, "train-ended"), timeout=WAIT_MS)
     # What the replayed training found is drawn and judged.

@@ -95,3 +95,18 @@ def test_a_starter_is_found_by_the_calibration_and_turned_where_needed(
     if is_turned:
         expected[rows] *= -1
     np.testing.assert_allclose(child.weights["last.weight"], expected, atol=1e-9)
+
+
+def test_automatic_takes_a_starter_that_fits_and_else_begins_from_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = trained(folder, "astigmatic.decode", steps=2)
+    installed = {"astigmatic": folder / "astigmatic.decode"}
+    monkeypatch.setattr(starters, "installed_starters", lambda: installed)
+    child = trained(folder, "child.decode", init="auto", steps=1)
+    assert child.training_record["parent_model_id"] == parent.model_id
+    other = trained(folder, "one.decode", init="auto", steps=1, context_frames=1)
+    assert other.training_record["parent_model_id"] is None
+    installed.clear()
+    alone = trained(folder, "alone.decode", init="auto", steps=1)
+    assert alone.training_record["parent_model_id"] is None

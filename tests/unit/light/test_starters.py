@@ -100,16 +100,29 @@ class TestChoice:
     def settings(self, **changes: object) -> ProjectSettings:
         return ProjectSettings().model_copy(update=changes)
 
-    def test_the_starter_comes_first_where_there_is_one(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr("app.models.train_start.installed_starters", lambda: {"2d": Path("x")})
-        assert start_choices((), None)[0].path == "starter"
-        monkeypatch.setattr("app.models.train_start.installed_starters", dict)
-        assert all(choice.path != "starter" for choice in start_choices((), None))
+    def test_a_new_project_starts_from_what_fits(self) -> None:
+        chosen = self.settings().train_start.init
+        assert start_choices((), chosen)[0].path == chosen == "auto"
+
+    def test_one_chosen_by_name_stays_in_the_list(self) -> None:
+        named = [c.words for c in start_choices((), "starter:2d") if c.path == "starter:2d"]
+        assert named == ["Starter model"]
 
     def test_no_calibration_is_no_refusal(self) -> None:
         assert judge_start("starter", self.settings()).level == "doubt"
+        assert judge_start("auto", self.settings()).level == "none"
+
+    def test_where_none_fits_the_start_is_nothing(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        flat = self.settings(calibration=CalibrationChoice(mode="gaussian_2d"))
+        assert judge_start("auto", flat).level == "ok"
+        wide = flat.model_copy(update={"training": TrainingConfig(network_options={"width": 96})})
+        assert "settings. Learns from nothing" in judge_start("auto", wide).text
+        monkeypatch.setattr(starters, "installed_starters", dict)
+        assert "PSF. Learns from nothing" in judge_start("auto", flat).text
+        broken = self.settings(calibration=CalibrationChoice(mode="file", path=__file__))
+        assert judge_start("auto", broken).level == "none"
 
     def test_one_that_does_not_exist_is_refused(self) -> None:
         flat = CalibrationChoice(mode="gaussian_2d")

@@ -201,7 +201,7 @@ def test_the_starter_comes_first_then_runs_with_a_model_and_nothing_last(tmp_pat
         base.model_copy(update={"run_id": "train-002", "outputs": {"model": "/gone.decode"}}),
     )
     choices = start_choices(runs, current="/elsewhere/other.decode")
-    assert choices[0].path == "starter"
+    assert choices[0].path == "auto"
     assert choices[1].path == str(model)
     assert choices[-1].path is None
     assert "/elsewhere/other.decode" in [choice.path for choice in choices]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.models.simulation_words import molecule_words
 from decode_engine.io.models import read_model
 
 __all__ = ["ModelDescription", "describe_model"]
@@ -43,11 +44,7 @@ def describe_model(path: str) -> ModelDescription:
     low = low if simulation.z_min_nm is None else simulation.z_min_nm
     high = high if simulation.z_max_nm is None else simulation.z_max_nm
     kind = f"3D, z {low:.0f} to {high:.0f} nm" if high > low else "2D"
-    sentences = [
-        f"{kind}; pixels of {camera.pixel_size_x_nm:g} nm; "
-        f"{simulation.density_min_per_um2:g}–{simulation.density_max_per_um2:g} molecules/µm² "
-        f"with about {simulation.flux_mean:,.0f} photons."
-    ]
+    sentences = [f"{kind}; pixels of {camera.pixel_size_x_nm:g} nm; {molecule_words(simulation)}."]
     jaccard = _best_jaccard(bundle.training_record)
     if jaccard is not None:
         sentences.append(f"It agreed with {jaccard:.0%} of its simulated test (Jaccard index).")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.models.project import CalibrationChoice, ProjectSettings, RunRecord
+from app.models.simulation_words import molecule_words
 from app.models.steps import Step
 from decode_engine.contract.configs import CameraConfig, SimulationConfig, TrainingConfig
 from decode_engine.contract.jobs import TrainSpec
@@ -149,8 +150,7 @@ def _camera_words(camera: CameraConfig) -> str:
 
 def _simulation_words(simulation: SimulationConfig) -> str:
     return (
-        f"{simulation.density_min_per_um2:g} to {simulation.density_max_per_um2:g} molecules/µm², "
-        f"about {simulation.flux_mean:,.0f} photons each, "
+        f"{molecule_words(simulation)}, "
         f"background {simulation.background_min:g} to {simulation.background_max:g}"
     )
 

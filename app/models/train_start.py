@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.models.project import ProjectSettings, RunRecord
+from app.models.simulation_words import photon_words
 from app.models.verdict import Light
 from decode_engine.domain.calibration import Calibration, GaussianPsf
 from decode_engine.errors import EngineError, InputError
@@ -191,7 +192,7 @@ def _differences(bundle: ModelBundle, settings: ProjectSettings) -> list[str]:
     seen = bundle.training_config.simulation
     own_flux, flux = settings.simulation.flux_mean, seen.flux_mean
     if not 0.5 / seen.flux_spread <= own_flux / flux <= 2.0 * seen.flux_spread:
-        found.append(f"molecules of {flux:,.0f} photons (yours: {own_flux:,.0f})")
+        found.append(f"molecules of {photon_words(seen)} (yours: {own_flux:,.0f})")
     return found
 
 

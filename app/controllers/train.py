@@ -24,9 +24,8 @@ from app.models.train_job import (
     train_spec,
 )
 from app.models.train_runs import ended_words, run_rows
-from app.models.train_start import judge_start, model_of_run, start_choices
+from app.models.train_start import StartJudgement, judge_start, model_of_run, start_choices
 from app.models.training_verdict import judge_training
-from app.models.verdict import Light
 from app.views.train_page import TrainPage
 from decode_engine.contract.base import Config
 from decode_engine.contract.configs import TrainingConfig
@@ -52,7 +51,7 @@ class TrainController(PageController):
         super().__init__(context, TrainPage())
         self._course = TrainCourse(context.background, self.page.progress, self)
         self._judged: tuple[object, ...] = ()
-        self._judgement: Light | None = None
+        self._judgement: StartJudgement | None = None
         self._preparing = False
         self._on_screen = False
         self._phases: dict[str, str] = {}
@@ -146,17 +145,22 @@ class TrainController(PageController):
         setup.set_summary(train_inputs(settings))
         choices = start_choices(runs, settings.train_start.init)
         setup.set_starts([(c.words, c.path) for c in choices], settings.train_start.init)
-        training = settings.training
-        setup.set_goal(
-            training.minutes or 60.0,
-            training.patience is not None,
-            expectation(settings, jobs.devices),
-        )
+        self._show_goal()
         setup.set_devices(device_choices(jobs.devices), settings.train_start.device)
-        setup.set_training(training)
+        setup.set_training(settings.training)
         self._judge_start()
         self._show_runs(runs)
         self._show_can_start()
+
+    def _show_goal(self) -> None:
+        settings = self.context.session.settings
+        training, start = settings.training, self._judgement
+        words = expectation(
+            settings,
+            self.context.jobs.devices,
+            from_nothing=start is not None and start.from_nothing,
+        )
+        self.page.setup.set_goal(training.minutes or 60.0, training.patience is not None, words)
 
     def _show_runs(self, runs: tuple[RunRecord, ...]) -> None:
         progress, session = self.page.progress, self.context.session
@@ -246,13 +250,14 @@ class TrainController(PageController):
             _JUDGE, lambda _check: judge_start(path, settings), self._show_judgement, self._no_model
         )
 
-    def _show_judgement(self, judgement: Light) -> None:
+    def _show_judgement(self, judgement: StartJudgement) -> None:
         self._judgement = judgement
         self.page.setup.set_start_judgement(judgement.level, judgement.text)
+        self._show_goal()
         self._show_can_start()
 
     def _no_model(self, problem: Problem) -> None:
-        self._show_judgement(Light("bad", f"{problem.message} {problem.hint}".strip()))
+        self._show_judgement(StartJudgement("bad", f"{problem.message} {problem.hint}".strip()))
 
     # -- starting
 

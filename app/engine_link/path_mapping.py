@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from decode_engine.contract.base import Config
 from decode_engine.contract.messages import SUMMARY_PATHS, EventBody, FinishedEvent
 from decode_engine.errors import InputError
+from decode_engine.io.starters import is_starter
 
 __all__ = ["PathMap", "PathNotMappedError"]
 
@@ -98,7 +99,7 @@ class PathMap:
 
 def _mapped(value: Any, rename: Callable[[str], str]) -> Any:
     if isinstance(value, str):
-        return rename(value)
+        return value if is_starter(value) else rename(value)  # starters are at the engine
     if isinstance(value, tuple | list):
         return type(value)(_mapped(entry, rename) for entry in value)
     return value

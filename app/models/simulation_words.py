@@ -8,10 +8,10 @@ __all__ = ["molecule_words", "photon_words"]
 
 
 def molecule_words(simulation: SimulationConfig) -> str:
-    """Return the densities and the brightness, "0.3–2.5 molecules/µm² of about 3,500 photons"."""
+    """Return densities and brightness: "0.3–2.5 molecules/µm² with about 3,500 photons each"."""
     return (
         f"{simulation.density_min_per_um2:g}–{simulation.density_max_per_um2:g} molecules/µm² "
-        f"of {photon_words(simulation)}"
+        f"with {photon_words(simulation)} each"
     )
 
 

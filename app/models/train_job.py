@@ -102,15 +102,17 @@ def device_choices(devices: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return ((f"Automatic{best}", "auto"), *named)
 
 
-def expectation(settings: ProjectSettings, devices: Sequence[str]) -> str:
-    """Say what the chosen time is likely to bring."""
+def expectation(
+    settings: ProjectSettings, devices: Sequence[str], *, from_nothing: bool = False
+) -> str:
+    """Say what the chosen time is likely to bring; from nothing it takes three times as long."""
     minutes = settings.training.minutes or 60.0
     device = settings.train_start.device
     if device == "auto":
         device = devices[0] if devices else "cpu"
     on_cpu = device.startswith("cpu")
     short = _SHORT_CPU_MIN if on_cpu else _SHORT_GPU_MIN
-    if settings.train_start.init is None:
+    if from_nothing:
         short *= 3
     if minutes < short:
         return (

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from app.models.project import ProjectSettings, RunRecord
 from app.models.simulation_words import photon_words
-from app.models.verdict import Light
+from app.models.verdict import Level
 from decode_engine.domain.calibration import Calibration, GaussianPsf
 from decode_engine.errors import EngineError, InputError
 from decode_engine.io.calibrations import PixelSize, read_calibration
@@ -21,7 +22,7 @@ from decode_engine.io.starters import (
     starter_model,
 )
 
-__all__ = ["StartChoice", "judge_start", "model_of_run", "start_choices"]
+__all__ = ["StartChoice", "StartJudgement", "judge_start", "model_of_run", "start_choices"]
 
 _PIXEL_TOLERANCE = 0.05
 _FROM_NOTHING = (
@@ -37,6 +38,14 @@ class StartChoice:
     path: str | None
 
 
+class StartJudgement(NamedTuple):
+    """A light and words about a start, and whether the training would learn from nothing."""
+
+    level: Level
+    text: str
+    from_nothing: bool = False
+
+
 def model_of_run(run: RunRecord) -> str | None:
     """Return the model that a training wrote; of one cut short its best so far."""
     path = run.outputs.get("model")
@@ -45,7 +54,7 @@ def model_of_run(run: RunRecord) -> str | None:
 
 def start_choices(runs: tuple[RunRecord, ...], current: str | None) -> tuple[StartChoice, ...]:
     """Return from what a training can start: starter, earlier runs (newest first) ... nothing."""
-    choices = [StartChoice("Starter model, if one fits", AUTO)]
+    choices = [StartChoice("Starter if one fits, else nothing", AUTO)]
     choices += [
         StartChoice(f"{run.title} ({run.run_id})", path)
         for run in reversed(runs)
@@ -55,7 +64,8 @@ def start_choices(runs: tuple[RunRecord, ...], current: str | None) -> tuple[Sta
     if example is not None:
         choices.append(StartChoice("Example model (built in)", example))
     if current is not None and all(choice.path != current for choice in choices):
-        words = "Starter model" if is_starter(current) else f"File {Path(current).name}"
+        named = current.partition(":")[2] or "of the calibration's kind"
+        words = f"Starter {named}" if is_starter(current) else f"File {Path(current).name}"
         choices.append(StartChoice(words, current))
     choices.append(StartChoice("Nothing (random weights)", None))
     return tuple(choices)
@@ -69,7 +79,7 @@ def example_model() -> str | None:
         return None
 
 
-def judge_start(path: str | None, settings: ProjectSettings) -> Light:
+def judge_start(path: str | None, settings: ProjectSettings) -> StartJudgement:
     """Read a model and say whether the project's training can start from it (None: from nothing).
 
     Raises
@@ -86,62 +96,65 @@ def judge_start(path: str | None, settings: ProjectSettings) -> Light:
     bundle = read_model(Path(path))
     refusal = _refusal(bundle, settings)
     if refusal:
-        return Light("bad", refusal)
+        return StartJudgement("bad", refusal)
     differences = _differences(bundle, settings)
     about = _about(bundle)
     if differences:
-        return Light(
+        return StartJudgement(
             "doubt",
             f"Compatible, but made for {'; '.join(differences)}. It still saves time; "
             f"give the training a few minutes more. {about}",
         )
-    return Light("ok", f"Compatible. {about}")
+    return StartJudgement("ok", f"Compatible. {about}")
 
 
-def _judge_automatic(settings: ProjectSettings) -> Light:
+def _judge_automatic(settings: ProjectSettings) -> StartJudgement:
     """Say which starter is chosen, if any; nothing is refused."""
     try:
         calibration = _calibration(settings)
     except EngineError:
         calibration = None  # the Calibration page says what is wrong with the file
     if calibration is None:
-        return Light("none", "Your calibration decides which starter fits: none is chosen yet.")
+        return StartJudgement("none", "Choose a calibration: it decides which starter fits.")
     path = fitting_starter(calibration)
     if path is None:
-        return Light("none", f"No built-in starter fits this PSF. {_FROM_NOTHING}")
+        return StartJudgement("none", f"No built-in starter fits this PSF. {_FROM_NOTHING}", True)
     if _refusal(read_model(path), settings):
-        return Light("none", f"No built-in starter fits these settings. {_FROM_NOTHING}")
+        return StartJudgement(
+            "none", f"No built-in starter fits these settings. {_FROM_NOTHING}", True
+        )
     return _judge_starter(STARTER, settings)
 
 
-def _judge_nothing(settings: ProjectSettings) -> Light:
+def _judge_nothing(settings: ProjectSettings) -> StartJudgement:
     """Point out the starter where one would do."""
     try:
         starter = _judge_starter(STARTER, settings)
     except EngineError:
-        starter = Light("bad", "")  # the Calibration page says what is wrong with the file
+        starter = StartJudgement("bad", "")  # the Calibration page says what is wrong with the file
     if starter.level == "ok":
-        return Light(
+        return StartJudgement(
             "doubt",
             "Learns from nothing. A built-in starter model fits your calibration: a training "
             "that begins with it is ahead from the first minute. Choose it above.",
+            True,
         )
-    return Light("ok", _FROM_NOTHING)
+    return StartJudgement("ok", _FROM_NOTHING, True)
 
 
-def _judge_starter(name: str, settings: ProjectSettings) -> Light:
+def _judge_starter(name: str, settings: ProjectSettings) -> StartJudgement:
     calibration = _calibration(settings)
     if calibration is None:
-        return Light("doubt", "The starter is chosen by your calibration: none is chosen yet.")
+        return StartJudgement("doubt", "Choose a calibration: it decides which starter fits.")
     try:
         path = starter_model(name, calibration)
     except EngineError as error:
-        return Light("bad", f"{error.message} {error.hint}".strip())
+        return StartJudgement("bad", f"{error.message} {error.hint}".strip())
     bundle = read_model(path)
     refusal = _refusal(bundle, settings)
     if refusal:
-        return Light("bad", refusal)
-    return Light(
+        return StartJudgement("bad", refusal)
+    return StartJudgement(
         "ok",
         f"Fits: the {path.stem} starter has learned from many computed microscopes, cameras and "
         "densities. The training makes it yours.",

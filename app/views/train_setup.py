@@ -206,8 +206,8 @@ class TrainSetup(QWidget):
         self._start.setAccessibleName("Model to start from")
         self._start.setToolTip(
             "A network that already finds molecules learns your conditions much faster than one "
-            "that begins with random weights. With a model the learning rate (Advanced) is "
-            "lowered, so that it does not forget."
+            "that begins with random weights. With a model of one microscope the "
+            "learning rate (Advanced) is lowered, so that it does not forget."
         )
         self._start.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon

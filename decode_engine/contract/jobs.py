@@ -153,7 +153,8 @@ class TrainSpec(Config):
     init: str | None = setting(
         None,
         "Model to start from: a file, 'starter' (the bundled one that fits the calibration), "
-        "'starter:astigmatic' and the like, or 'auto' (a starter where one fits, else nothing).",
+        "'starter:astigmatic' and the like, or 'auto' (a starter where one fits, else nothing). A "
+        "file of such a name: './auto'.",
         path=True,
     )
     device: str = setting("auto", _DEVICE)

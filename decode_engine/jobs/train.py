@@ -45,7 +45,7 @@ from decode_engine.jobs.train_record import (
     training_record,
     write_job_record,
 )
-from decode_engine.jobs.train_start import read_start
+from decode_engine.jobs.train_start import KEPT_START, keep_start, read_start
 from decode_engine.network.base import LocalizationNetwork
 from decode_engine.network.bundle import network_from_bundle, scaling_from_bundle, warm_start
 from decode_engine.network.device import choose_device
@@ -109,13 +109,15 @@ def _lead(spec: TrainSpec, context: JobContext, ranks: Ranks) -> dict[str, Any]:
             recorded = _with_history(context, HistoryWriter(folder / _HISTORY, step))
             trainer = Trainer(parts, spec.config, recorded, resume=spec.resume)
             if step == 0:
+                keep_start(spec, inputs.parent_path, folder)
                 write_job_record(folder / _JOB, spec, inputs, parts.machine)
             _train(trainer, lambda: _bundle(spec, inputs, parts, trainer), recorded)
             bundle = with_uncertainty(_bundle(spec, inputs, parts, trainer), context, inputs.device)
         write_model(bundle, out, overwrite=spec.overwrite)
         context.artifact("model", str(out))
         remove_checkpoints(folder)
-        (folder / _BEST).unlink(missing_ok=True)
+        for name in (_BEST, KEPT_START):
+            (folder / name).unlink(missing_ok=True)
     facts = {"model": str(out), "model_id": bundle.model_id, "ended_by": trainer.ended_by}
     return {**facts, **summary(trainer.progress)}
 
@@ -240,7 +242,7 @@ def _unfinished_step(folder: Path, spec: TrainSpec, context: JobContext) -> int:
     if spec.resume:
         context.log("There is no checkpoint to go on from; the training starts anew.")
     remove_checkpoints(folder)
-    for name in (_JOB, _HISTORY, _SAMPLE, _BEST):
+    for name in (_JOB, _HISTORY, _SAMPLE, _BEST, KEPT_START):
         (folder / name).unlink(missing_ok=True)
     return 0
 
@@ -267,7 +269,9 @@ def _read(spec: TrainSpec, context: JobContext, ranks: Ranks) -> TrainInputs:
 
 def _inputs(spec: TrainSpec, context: JobContext, device: torch.device) -> TrainInputs:
     optics = read_optics(spec, context, allow_mismatch=spec.allow_mismatch)
-    start = read_start(spec, optics.calibration, context)
+    folder = training_folder(Path(spec.out))
+    resumes = spec.resume and (folder / _JOB).is_file()
+    start = read_start(spec, optics.calibration, folder, context, resumes=resumes)
     return TrainInputs(
         calibration=optics.calibration,
         camera=optics.camera,

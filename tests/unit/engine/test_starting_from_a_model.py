@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from decode_engine.contract.messages import EventBody, MetricEvent
 from decode_engine.domain.calibration import GaussianPsf
+from decode_engine.errors import CancelledError
 from decode_engine.io import starters
 from decode_engine.io.calibrations import write_calibration
 from decode_engine.io.models import ModelBundle, read_model
 from decode_engine.jobs import train
-from decode_engine.jobs.context import JobContext
+from decode_engine.jobs.context import CancelToken, JobContext
 from decode_engine.network.scaling import NetworkScaling
 from tests.training_samples import CALIBRATION, train_spec, write_inputs
 
@@ -54,7 +56,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def trained(folder: Path, name: str, **changes: object) -> ModelBundle:
+def trained(
+    folder: Path, name: str, context: JobContext | None = None, **changes: object
+) -> ModelBundle:
     spec = train_spec(
         folder,
         out=str(folder / name),
@@ -62,7 +66,7 @@ def trained(folder: Path, name: str, **changes: object) -> ModelBundle:
         network_options={"width": 3},
         **changes,
     )
-    train.run(spec, JobContext())
+    train.run(spec, context or JobContext())
     return read_model(folder / name)
 
 
@@ -110,3 +114,30 @@ def test_automatic_takes_a_starter_that_fits_and_else_begins_from_nothing(
     installed.clear()
     alone = trained(folder, "alone.decode", init="auto", steps=1)
     assert alone.training_record["parent_model_id"] is None
+
+
+@pytest.mark.parametrize("began_with_one", [True, False])
+def test_a_training_goes_on_from_the_starter_that_it_began_with(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, began_with_one: bool
+) -> None:
+    """Regression: a starter that was replaced meanwhile made every paused training refuse."""
+    first = trained(folder, "astigmatic.decode", steps=2)
+    second = trained(folder, "other.decode", steps=3)
+    assert second.model_id != first.model_id
+    installed = {"astigmatic": folder / "astigmatic.decode"} if began_with_one else {}
+    monkeypatch.setattr(starters, "installed_starters", lambda: installed)
+    cancel = CancelToken()
+
+    def stop_at_two(event: EventBody) -> None:
+        if isinstance(event, MetricEvent) and event.step >= 2:
+            cancel.cancel()
+
+    with pytest.raises(CancelledError):
+        trained(folder, "child.decode", JobContext(emit=stop_at_two, cancel=cancel), init="auto")
+    run_folder = folder / "child.decode.training"
+    assert (run_folder / "start.decode").is_file() == began_with_one
+    installed["astigmatic"] = folder / "other.decode"
+    child = trained(folder, "child.decode", init="auto", resume=True)
+    assert child.training_record["step"] == 6
+    assert child.training_record["parent_model_id"] == (first.model_id if began_with_one else None)
+    assert not (run_folder / "start.decode").exists()

@@ -63,6 +63,9 @@ def test_every_path_of_a_job_is_translated_and_nothing_else() -> None:
     assert remote.camera == "/scratch/cam.json"  # the longest beginning counts
     assert remote.out == "/mnt/lab/models/a.decode"
     assert (remote.init, remote.device, remote.config) == (None, "cuda:1", spec.config)
+    for start in ("auto", "starter", "starter:2d"):  # the engine's own, no files of ours
+        named = spec.model_copy(update={"init": start})
+        assert POSIX.spec_to_remote(named).init == start
     beads = CalibrateSpec(
         beads=("/home/ann/data/1.tif", "/home/ann/data/2.tif"),
         out="/home/ann/data/o.h5",

@@ -9,7 +9,7 @@ import pytest
 
 from app.models.input_parts import watched_paths
 from app.models.project import CalibrationChoice, Project, ProjectSettings, TrainStart
-from app.models.train_job import rate_for_start
+from app.models.train_job import expectation, rate_for_start
 from app.models.train_start import judge_start, start_choices
 from decode_engine.contract.configs import TrainingConfig
 from decode_engine.domain.calibration import Calibration, GaussianPsf, SplinePsf
@@ -106,15 +106,13 @@ class TestChoice:
 
     def test_one_chosen_by_name_stays_in_the_list(self) -> None:
         named = [c.words for c in start_choices((), "starter:2d") if c.path == "starter:2d"]
-        assert named == ["Starter model"]
+        assert named == ["Starter 2d"]
 
     def test_no_calibration_is_no_refusal(self) -> None:
         assert judge_start("starter", self.settings()).level == "doubt"
         assert judge_start("auto", self.settings()).level == "none"
 
-    def test_where_none_fits_the_start_is_nothing(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_where_none_fits_the_start_is_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         flat = self.settings(calibration=CalibrationChoice(mode="gaussian_2d"))
         assert judge_start("auto", flat).level == "ok"
         wide = flat.model_copy(update={"training": TrainingConfig(network_options={"width": 96})})
@@ -131,8 +129,9 @@ class TestChoice:
         assert "unheard" in light.text
 
     def test_a_starter_is_no_file_to_watch(self) -> None:
-        project = Project(settings=self.settings(train_start=TrainStart(init="starter")))
-        assert watched_paths(project) == ()
+        for name in ("auto", "starter", "starter:2d"):
+            project = Project(settings=self.settings(train_start=TrainStart(init=name)))
+            assert watched_paths(project) == ()
 
 
 def test_who_starts_from_nothing_is_told_of_a_starter_that_fits() -> None:
@@ -157,7 +156,19 @@ def test_who_starts_from_nothing_is_told_of_a_starter_that_fits() -> None:
 def test_starters_learn_at_the_rate_of_a_beginning() -> None:
     fresh = TrainingConfig().learning_rate
     assert rate_for_start(fresh, "starter") == rate_for_start(fresh, None) == fresh
+    assert rate_for_start(fresh, "auto") == fresh
     warm = rate_for_start(fresh, "/a/model.decode")
     assert warm < fresh
     assert rate_for_start(warm, "starter:2d") == fresh
     assert rate_for_start(0.0123, "/a/model.decode") == 0.0123  # the user's own
+
+
+def test_from_nothing_takes_three_times_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = ProjectSettings(calibration=CalibrationChoice(mode="gaussian_2d"))
+    assert not judge_start("auto", flat).from_nothing
+    assert judge_start(None, flat).from_nothing
+    half_hour = flat.model_copy(update={"training": TrainingConfig(minutes=30.0)})
+    assert expectation(half_hour, ["cpu"]).startswith("Ample")
+    assert expectation(half_hour, ["cpu"], from_nothing=True).startswith("Enough for sparse")
+    monkeypatch.setattr(starters, "installed_starters", dict)
+    assert judge_start("auto", flat).from_nothing

@@ -51,7 +51,6 @@ class Recipe:
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             minutes=self.cpu_minutes,
-            validation_frames=64,
             validate_every_steps=None if self.validations else _NEVER,
             checkpoint_every_s=600.0,
             seed=self.seed,

@@ -54,7 +54,7 @@ def model_of_run(run: RunRecord) -> str | None:
 
 def start_choices(runs: tuple[RunRecord, ...], current: str | None) -> tuple[StartChoice, ...]:
     """Return from what a training can start: starter, earlier runs (newest first) ... nothing."""
-    choices = [StartChoice("Starter if one fits, else nothing", AUTO)]
+    choices = [StartChoice("Starter that fits, or nothing", AUTO)]
     choices += [
         StartChoice(f"{run.title} ({run.run_id})", path)
         for run in reversed(runs)

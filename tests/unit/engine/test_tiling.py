@@ -128,5 +128,5 @@ def test_sizes_follow_the_memory(
     assert choose_tile_px(network, per_px) == 400
     monkeypatch.setattr("decode_engine.inference.tiling.CPU_BUDGET_BYTES", per_px)
     assert choose_tile_px(network, per_px) == 4 * 64
-    assert choose_batch_frames(network, plan_tiles((64, 64), None, network, 512), per_px) == 8
+    assert choose_batch_frames(network, plan_tiles((64, 64), None, network, 512), per_px) == 16
     assert choose_batch_frames(network, plan_tiles((512, 512), None, network, 512), per_px) == 1

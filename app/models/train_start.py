@@ -25,6 +25,7 @@ from decode_engine.io.starters import (
 __all__ = ["StartChoice", "StartJudgement", "judge_start", "model_of_run", "start_choices"]
 
 _PIXEL_TOLERANCE = 0.05
+_NO_CALIBRATION = "Choose a calibration: it decides which starter fits."
 _FROM_NOTHING = (
     "Learns from nothing: this takes much longer than from a model, even one of another microscope."
 )
@@ -115,15 +116,14 @@ def _judge_automatic(settings: ProjectSettings) -> StartJudgement:
     except EngineError:
         calibration = None  # the Calibration page says what is wrong with the file
     if calibration is None:
-        return StartJudgement("none", "Choose a calibration: it decides which starter fits.")
+        return StartJudgement("none", _NO_CALIBRATION)
     path = fitting_starter(calibration)
     if path is None:
         return StartJudgement("none", f"No built-in starter fits this PSF. {_FROM_NOTHING}", True)
-    if _refusal(read_model(path), settings):
-        return StartJudgement(
-            "none", f"No built-in starter fits these settings. {_FROM_NOTHING}", True
-        )
-    return _judge_starter(STARTER, settings)
+    judgement = _judge_built_in(path, settings)
+    if judgement.level == "ok":
+        return judgement
+    return StartJudgement("none", f"No built-in starter fits these settings. {_FROM_NOTHING}", True)
 
 
 def _judge_nothing(settings: ProjectSettings) -> StartJudgement:
@@ -145,13 +145,16 @@ def _judge_nothing(settings: ProjectSettings) -> StartJudgement:
 def _judge_starter(name: str, settings: ProjectSettings) -> StartJudgement:
     calibration = _calibration(settings)
     if calibration is None:
-        return StartJudgement("doubt", "Choose a calibration: it decides which starter fits.")
+        return StartJudgement("doubt", _NO_CALIBRATION)
     try:
         path = starter_model(name, calibration)
     except EngineError as error:
         return StartJudgement("bad", f"{error.message} {error.hint}".strip())
-    bundle = read_model(path)
-    refusal = _refusal(bundle, settings)
+    return _judge_built_in(path, settings)
+
+
+def _judge_built_in(path: Path, settings: ProjectSettings) -> StartJudgement:
+    refusal = _refusal(read_model(path), settings)
     if refusal:
         return StartJudgement("bad", refusal)
     return StartJudgement(

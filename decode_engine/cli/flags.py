@@ -90,6 +90,9 @@ def join_negative(words: Sequence[str]) -> list[str]:
 
 def parse_text(text: str, info: FieldInfo) -> Any:
     """Turn the text of a flag into what pydantic can check (tuples, dicts, None)."""
+    extra = info.json_schema_extra
+    if isinstance(extra, dict) and text in extra.get("names", ()):  # type: ignore[operator]
+        return text
     if text.lower() in ("none", "null", "auto") and _allows_none(info):
         return None
     for choice in _choices(info):

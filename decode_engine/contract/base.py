@@ -27,14 +27,24 @@ class Message(Config):
 
 
 def setting(
-    default: Any, doc: str, *, unit: str = "", path: bool = False, **constraints: Any
+    default: Any,
+    doc: str,
+    *,
+    unit: str = "",
+    path: bool = False,
+    names: tuple[str, ...] = (),
+    **constraints: Any,
 ) -> Any:
     """Declare one setting: default, meaning, unit and range, in one place.
 
     The JSON schema carries the unit as ``unit``; CLI flags, forms and documentation derive
     from it. ``path`` marks texts that name files or folders (``path`` in the schema): an engine
-    on another computer knows them by other names. ``constraints`` are those of `pydantic.Field`
+    on another computer knows them by other names. ``names`` are texts with a meaning of their own
+    (in the schema too): a flag takes them as they are, "auto" included, which elsewhere means
+    None. ``constraints`` are those of `pydantic.Field`
     (``ge``, ``lt``, ...).
     """
     extra: dict[str, Any] = {"unit": unit, "path": True} if path else {"unit": unit}
+    if names:
+        extra["names"] = list(names)
     return Field(default, description=doc, json_schema_extra=extra, **constraints)

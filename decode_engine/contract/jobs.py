@@ -156,6 +156,7 @@ class TrainSpec(Config):
         "'starter:astigmatic' and the like, or 'auto' (a starter where one fits, else nothing). A "
         "file of such a name: './auto'.",
         path=True,
+        names=("auto", "starter"),
     )
     device: str = setting("auto", _DEVICE)
     resume: bool = setting(False, "Go on from the checkpoint of an unfinished training.")

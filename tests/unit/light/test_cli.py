@@ -246,3 +246,12 @@ def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
             main([verb.name, "--help"])
         assert caught.value.code == 0
     assert "[nm]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("start", ["auto", "starter", "starter:2d", "./auto"])
+def test_starts_by_name_arrive(start: str) -> None:
+    """Regression: "auto" became None, as for all flags that may be left out."""
+    train = parse(f"train --calibration c --camera k --out o --init {start}")
+    assert train.init == start
+    assert parse("train --calibration c --camera k --out o --init none").init is None
+    assert parse("localize a.tif --model m --batch-frames auto --out o").config.batch_frames is None

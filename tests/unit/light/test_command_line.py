@@ -25,6 +25,7 @@ from decode_engine.contract.configs import (
 
 _SIMULATION = SimulationConfig(flux_mean=1234.5, z_min_nm=-300, z_max_nm=300, prior="filaments")
 SPECS: list[jobs.JobSpec] = [
+    jobs.TrainSpec(calibration="c.h5", camera="c.json", out="m.decode", init="auto"),
     jobs.TrainSpec(
         calibration="my cal.h5",
         camera="runs/train-001/camera.json",

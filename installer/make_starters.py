@@ -14,15 +14,28 @@ A starter knows a whole family of microscopes instead of one: it is trained on r
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import torch
-from psf_families import FAMILIES, Family, members, spline  # beside this script
-from starter_source import CAMERAS, StarterStream, conditions, on_device, wide_scaling
+from conditioned_net import ConditionedNet  # beside this script
+from numpy.typing import NDArray
+from psf_families import FAMILIES, Family, members, spline
+from starter_source import (
+    CAMERAS,
+    StarterStream,
+    conditions,
+    on_device,
+    sketch_images,
+    wide_scaling,
+)
+from torch import Tensor
 
 from decode_engine.contract.configs import TrainingConfig
 from decode_engine.domain.calibration import Calibration, GaussianPsf
@@ -32,7 +45,12 @@ from decode_engine.jobs.context import JobContext
 from decode_engine.network.bundle import warm_start
 from decode_engine.network.device import choose_device
 from decode_engine.network.output import NetworkOutput
-from decode_engine.network.registry import build_network
+from decode_engine.network.psf_conditioning import (
+    Modulation,
+    PsfConditioning,
+    fold,
+    psf_images,
+)
 from decode_engine.network.scaling import NetworkScaling
 from decode_engine.psf.models import psf_from_calibration
 from decode_engine.simulation.simulator import Simulator
@@ -41,6 +59,8 @@ from decode_engine.training.trainer import Trainer, TrainingParts
 from decode_engine.training.validation import Validator
 
 _MEMBER_SEED = 20_261
+_NOMINAL_NM = 110.0
+_COMPONENTS = 16  # 96 % of what the family's PSFs differ by
 
 
 def main() -> None:
@@ -68,34 +88,63 @@ def main() -> None:
     generator = named_generator(
         config.seed, f"starter {options.family} {seen or ''}".strip(), device
     )
-    stream = StarterStream(on_device(numbers, device), family, config, generator)
-    bundle = train(options.family, config, stream, device, parent)
+    coefficients = on_device(numbers, device)
+    network = conditioned(options.family, config, coefficients, parent).to(device)
+    stream = StarterStream(coefficients, family, config, generator, network)
+    bundle = train(options.family, config, stream, network, parent)
     write_model(bundle.with_half_precision(), options.out, overwrite=True)
+
+
+def conditioned(
+    name: str, config: TrainingConfig, coefficients: Tensor, parent: ModelBundle | None
+) -> ConditionedNet:
+    """Return the network with its first weights, random or those of an earlier starter.
+
+    What it knows of PSFs is the parent's too, where the parent knows them.
+    """
+    family = FAMILIES[name]
+    network = ConditionedNet(config.context_frames, named_generator(config.seed, "weights", "cpu"))
+    inputs = network.context_inputs()
+    channels = [convolution.out_channels for convolution in inputs]
+    nominal = psf_from_calibration(
+        nominal_calibration(name), pixel_size_x_nm=_NOMINAL_NM, pixel_size_y_nm=_NOMINAL_NM
+    )
+    if parent is not None:
+        warm_start(network, parent, config.network, config.network_options)
+    if parent is not None and parent.conditioning:
+        conditioning = PsfConditioning.from_arrays(parent.conditioning, channels)
+        fold(inputs, conditioning.of_psf(nominal), _none(channels))
+    else:
+        conditioning = PsfConditioning.from_images(
+            torch.tensor(family.sketch_z_nm, dtype=torch.float32),
+            torch.stack([sketch_images(member, family).cpu() for member in coefficients]),
+            _COMPONENTS,
+            channels,
+            named_generator(config.seed, "conditioning", "cpu"),
+        )
+    images = psf_images(nominal, conditioning.z_nm, family.sketch_px)
+    network.condition(conditioning.requires_grad_(True), conditioning.sketch(images))
+    return network
+
+
+def _none(channels: list[int]) -> list[Modulation]:
+    return [Modulation(gain=torch.ones(n), shift=torch.zeros(n)) for n in channels]
 
 
 def train(
     name: str,
     config: TrainingConfig,
     stream: StarterStream,
-    device: torch.device,
+    network: ConditionedNet,
     parent: ModelBundle | None = None,
 ) -> ModelBundle:
     """Train a starter; it is validated on the family's nominal member, which it never saw."""
-    family, camera = FAMILIES[name], CAMERAS[0]
+    family, camera, device = FAMILIES[name], CAMERAS[0], network.device
     calibration = nominal_calibration(name)
     psf = psf_from_calibration(
-        calibration, pixel_size_x_nm=110.0, pixel_size_y_nm=110.0, device=device
+        calibration, pixel_size_x_nm=_NOMINAL_NM, pixel_size_y_nm=_NOMINAL_NM, device=device
     )
     scaling = wide_scaling(family).stabilised(camera)
-    network = build_network(
-        config.network,
-        config.network_options,
-        config.context_frames,
-        named_generator(config.seed, "weights", "cpu"),
-    )
-    if parent is not None:
-        warm_start(network, parent, config.network, config.network_options)
-    network = network.to(device)
     one_light = config.simulation.model_copy(update={"flux_spread": 1.0})
     held_out = Simulator(psf, camera, one_light, device=device)
     with tempfile.TemporaryDirectory() as folder:
@@ -112,10 +161,12 @@ def train(
         progress = trainer.run()
     for entry in progress.history:
         print(json.dumps({k: round(v, 4) for k, v in entry.items()}), flush=True)
+    weights, conditioning = _for_nominal(network, trainer.best)
     return ModelBundle(
         network=config.network,
         network_options=config.network_options,
-        weights={k.removeprefix("best/"): v for k, v in trainer.best.items()},
+        weights=weights,
+        conditioning=conditioning,
         scaling=scaling.to_dict(),
         training_config=config,
         training_record={
@@ -128,6 +179,20 @@ def train(
         calibration=calibration,
         camera=camera,
     )
+
+
+def _for_nominal(
+    network: ConditionedNet, best: Mapping[str, NDArray[np.float32]]
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]:
+    """Return plain weights that are set to the nominal member, and what sets them to others."""
+    network = copy.deepcopy(network).cpu().requires_grad_(False)
+    for name, parameter in network.named_parameters():
+        parameter.copy_(torch.from_numpy(best[f"best/{name}"]))
+    inputs = network.context_inputs()
+    channels = [convolution.out_channels for convolution in inputs]
+    fold(inputs, _none(channels), network.conditioning(network.validated.cpu()))
+    plain = {name: p.numpy().copy() for name, p in network.plain_weights().items()}
+    return plain, network.conditioning.arrays()
 
 
 def nominal_calibration(name: str) -> Calibration:

@@ -45,6 +45,16 @@ class Family:
     roi_px: int
     is_3d: bool = True
 
+    @property
+    def sketch_z_nm(self) -> NDArray[np.float64]:
+        """Heights at which a starter looks at a PSF; calibrations may end a bit earlier."""
+        return 0.8 * self.z_limit_nm * np.linspace(-1.0, 1.0, 9) if self.is_3d else np.zeros(1)
+
+    @property
+    def sketch_px(self) -> int:
+        """Odd width of the window in which a starter looks at a PSF."""
+        return 2 * self.roi_px // 3 | 1
+
 
 def _objective(rng: np.random.Generator, astigmatism: float) -> Objective:
     """Draw an oil or water objective with lambda/40 to lambda/20 rms of aberrations."""

@@ -6,19 +6,31 @@ import itertools
 
 import numpy as np
 import torch
+from conditioned_net import ConditionedNet  # beside this script
 from numpy.typing import NDArray
-from psf_families import Family  # beside this script
+from psf_families import Family
 from torch import Tensor
 
 from decode_engine.contract.configs import SimulationConfig, TrainingConfig
 from decode_engine.domain.camera import CameraModel
+from decode_engine.network.psf_conditioning import psf_images
 from decode_engine.network.scaling import NetworkScaling
 from decode_engine.psf.spline import SplinePsfModel
 from decode_engine.simulation.emitters import EmitterBatch
 from decode_engine.simulation.simulator import Simulator, TrainingBatch, _Sample
 from decode_engine.training.stream import NetworkBatch, TrainingStream, to_network_units
 
-__all__ = ["CAMERAS", "PIXEL_NM", "FamilySimulator", "StarterStream", "conditions", "wide_scaling"]
+__all__ = [
+    "CAMERAS",
+    "PIXEL_NM",
+    "FamilySimulator",
+    "StarterStream",
+    "conditions",
+    "member_psf",
+    "on_device",
+    "sketch_images",
+    "wide_scaling",
+]
 
 PIXEL_NM = 100.0  # densities are per area of these pixels; members bring pixels of their own
 _MEMBERS_AT_ONCE = 8
@@ -116,6 +128,11 @@ class FamilySimulator(Simulator):
     camera : CameraModel
     config : SimulationConfig
         z ranges with their jitter stay inside the members' slices.
+
+    Attributes
+    ----------
+    chosen : list of int
+        Members of the last batch; its samples take them in turn.
     """
 
     def __init__(
@@ -123,7 +140,8 @@ class FamilySimulator(Simulator):
     ) -> None:
         self._members = coefficients
         self._family = family
-        super().__init__(self._joined([0]), camera, config, device=coefficients.device)
+        self.chosen = [0]
+        super().__init__(self._joined(self.chosen), camera, config, device=coefficients.device)
         low, high = self.psf.z_range_nm
         reach = family.z_limit_nm / (1.0 - 3.0 * config.z_scale_jitter)
         assert low <= -reach
@@ -141,21 +159,14 @@ class FamilySimulator(Simulator):
     ) -> TrainingBatch:
         """Draw members, then a batch with them; see `Simulator.training_batch`."""
         order = torch.randperm(len(self._members), generator=generator, device=generator.device)
-        self.psf = self._joined(order[:_MEMBERS_AT_ONCE].tolist())
+        self.chosen = order[:_MEMBERS_AT_ONCE].tolist()
+        self.psf = self._joined(self.chosen)
         return super().training_batch(
             batch_size, patch_px, context_frames, generator, label_min_photons=label_min_photons
         )
 
     def _joined(self, numbers: list[int]) -> SplinePsfModel:
-        family = self._family
-        self._n_joined = len(numbers)
-        return SplinePsfModel(
-            self._members[numbers].flatten(0, 1),
-            dz_nm=family.dz_nm,
-            z0_slice=(family.slices - 1) / 2,
-            center_x_px=(family.roi_px - 1) / 2,
-            center_y_px=(family.roi_px - 1) / 2,
-        )
+        return member_psf(self._members[numbers].flatten(0, 1), self._family)
 
     def _render(
         self,
@@ -165,7 +176,7 @@ class FamilySimulator(Simulator):
         sample: _Sample,
     ) -> Tensor:
         group = emitters.image // shape[1]
-        shift_nm = (group % self._n_joined) * self._member_nm
+        shift_nm = (group % len(self.chosen)) * self._member_nm
         if sample.z_scale is not None:
             shift_nm = shift_nm * sample.z_scale[group]
         emitters = emitters._replace(z_nm=emitters.z_nm - shift_nm)
@@ -182,6 +193,8 @@ class StarterStream(TrainingStream):
     config : TrainingConfig
     generator : torch.Generator
         On the coefficients' device.
+    network : ConditionedNet
+        Is told the PSFs of each batch.
     """
 
     def __init__(
@@ -190,8 +203,12 @@ class StarterStream(TrainingStream):
         family: Family,
         config: TrainingConfig,
         generator: torch.Generator,
+        network: ConditionedNet,
     ) -> None:
         wide = wide_scaling(family)
+        self._network = network
+        images = [sketch_images(member, family) for member in coefficients]
+        self._sketches = network.conditioning.sketch(torch.stack(images))
         self._choices = [
             (FamilySimulator(coefficients, family, camera, light), wide.stabilised(camera))
             for camera, light in itertools.product(CAMERAS, conditions(family))
@@ -212,7 +229,27 @@ class StarterStream(TrainingStream):
             generator,
             label_min_photons=config.label_min_photons,
         )
+        sample = torch.arange(config.batch_size, device=self._sketches.device)
+        chosen = torch.tensor(simulator.chosen, device=self._sketches.device)
+        self._network.sketches = self._sketches[chosen[sample % len(chosen)]]
         return to_network_units(batch, scaling)
+
+
+def member_psf(coefficients: Tensor, family: Family) -> SplinePsfModel:
+    """Return the PSF of a member's (Z, 64, Y, X) coefficients, or of some one behind the other."""
+    return SplinePsfModel(
+        coefficients,
+        dz_nm=family.dz_nm,
+        z0_slice=(family.slices - 1) / 2,
+        center_x_px=(family.roi_px - 1) / 2,
+        center_y_px=(family.roi_px - 1) / 2,
+    )
+
+
+def sketch_images(coefficients: Tensor, family: Family) -> Tensor:
+    """Return the (Z, R, R) images by which a member is known."""
+    z_nm = torch.tensor(family.sketch_z_nm, dtype=torch.float32, device=coefficients.device)
+    return psf_images(member_psf(coefficients, family), z_nm, family.sketch_px)
 
 
 def on_device(coefficients: NDArray[np.float32], device: torch.device) -> Tensor:

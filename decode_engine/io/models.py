@@ -48,6 +48,7 @@ __all__ = ["ModelBundle", "read_model", "require_match", "write_model"]
 _FORMAT = "decode-desktop model"
 _VERSION = 1
 _MAPS = ("offset_adu", "e_per_adu", "read_noise_e")
+_CONDITIONING = "conditioning.safetensors"
 _RELATIVE_TOLERANCE = 1e-3  # of numbers that a user typed with few digits
 
 JsonDict = dict[str, Any]
@@ -68,6 +69,9 @@ class ModelBundle:
         `NetworkScaling` by name.
     uncertainty : dict
         `network.uncertainty.Uncertainty` by name; empty where it was not measured.
+    conditioning : dict of ndarray
+        Of a starter: `network.psf_conditioning.PsfConditioning` by name, float32; its weights are
+        those for ``calibration``. Empty for other models.
     training_config : TrainingConfig
     training_record : dict
         What happened: steps, time, device, metrics over time, versions. JSON values; what is
@@ -81,13 +85,14 @@ class ModelBundle:
     weights: dict[str, NDArray[Any]]
     scaling: dict[str, float]
     uncertainty: dict[str, list[float]] = field(default_factory=dict)
+    conditioning: dict[str, NDArray[Any]] = field(default_factory=dict)
     training_config: TrainingConfig
     training_record: JsonDict = field(default_factory=dict)
     calibration: Calibration
     camera: CameraModel
 
     def __post_init__(self) -> None:
-        for name, values in self.weights.items():
+        for name, values in {**self.weights, **self.conditioning}.items():
             if values.dtype not in (np.float32, np.float16):
                 raise ModelError(f"The weights {name!r} are {values.dtype}, not float32 or 16.")
             if not np.all(np.isfinite(values)):
@@ -105,6 +110,8 @@ class ModelBundle:
         machine the training ran: the same training gives the same identity.
         """
         digest = hashlib.sha256(_weights_bytes(self.weights))
+        if self.conditioning:
+            digest.update(_weights_bytes(self.conditioning))
         content = {k: v for k, v in _description(self).items() if k != "training_record"}
         digest.update(_json_bytes(content))
         return digest.hexdigest()
@@ -131,6 +138,7 @@ def write_model(bundle: ModelBundle, path: Path, *, overwrite: bool) -> None:
         "calibration.h5": calibration_to_bytes(bundle.calibration),
         "camera.json": config.model_dump_json(indent=1).encode(),
         **maps,
+        **({_CONDITIONING: _weights_bytes(bundle.conditioning)} if bundle.conditioning else {}),
     }
     with (
         atomic_path(path, overwrite=overwrite) as temporary,
@@ -238,6 +246,9 @@ def _bundle(entries: Mapping[str, bytes], path: Path) -> ModelBundle:
             weights=load_safetensors(entries["weights.safetensors"]),
             scaling=text["scaling"],
             uncertainty=dict(text.get("uncertainty", {})),
+            conditioning=(
+                load_safetensors(entries[_CONDITIONING]) if _CONDITIONING in entries else {}
+            ),
             training_config=TrainingConfig.model_validate(text["training_config"]),
             training_record=text["training_record"],
             calibration=calibration_from_bytes(entries["calibration.h5"], f"{path}: calibration"),

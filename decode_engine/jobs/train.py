@@ -52,6 +52,7 @@ from decode_engine.network.device import choose_device
 from decode_engine.network.output import NetworkOutput
 from decode_engine.network.registry import build_network
 from decode_engine.network.scaling import NetworkScaling
+from decode_engine.psf.base import PsfModel
 from decode_engine.psf.models import psf_from_calibration
 from decode_engine.simulation.simulator import Simulator
 from decode_engine.training.distributed import Ranks, joined
@@ -302,7 +303,7 @@ def _own_parts(spec: TrainSpec, inputs: TrainInputs, folder: Path, ranks: Ranks)
         device=device,
     )
     simulator = Simulator(psf, camera, config.simulation, device=device)
-    network, scaling = _network(spec, inputs)
+    network, scaling = _network(spec, inputs, psf)
     generator = named_generator(config.seed, ranks.stream_name(), device)
     share = config.model_copy(update={"batch_size": ranks.share_of(config.batch_size)})
     return TrainingParts(
@@ -317,7 +318,9 @@ def _own_parts(spec: TrainSpec, inputs: TrainInputs, folder: Path, ranks: Ranks)
     )
 
 
-def _network(spec: TrainSpec, inputs: TrainInputs) -> tuple[LocalizationNetwork, NetworkScaling]:
+def _network(
+    spec: TrainSpec, inputs: TrainInputs, psf: PsfModel
+) -> tuple[LocalizationNetwork, NetworkScaling]:
     """Return the network with its first weights, random or a model's, and its scaling."""
     config, parent = spec.config, inputs.parent
     network = build_network(
@@ -330,10 +333,13 @@ def _network(spec: TrainSpec, inputs: TrainInputs) -> tuple[LocalizationNetwork,
     if network.stabilised_input:
         scaling = scaling.stabilised(inputs.camera)
     if parent is not None:
-        warm_start(network, parent, config.network, config.network_options)
         first = scaling_from_bundle(parent)
         directions = (z_orientation(parent.calibration), z_orientation(inputs.calibration))
-        if -1 in directions and 1 in directions and network.flip_z():
+        mirrored = -1 in directions and 1 in directions
+        warm_start(
+            network, parent, config.network, config.network_options, psf=psf, mirrored_z=mirrored
+        )
+        if mirrored and network.flip_z():
             # An astigmatic PSF turned by 90 degrees is the same one with z reversed.
             first = first.mirrored_z()
         scaling = scaling.continued_from(first)

@@ -50,8 +50,9 @@ def read_start(
         return kept, read_model(kept)
     if init != AUTO:
         path = starter_model(str(init), calibration)
-        context.log(f"The training starts from the {path.stem} starter model.")
-        return path, read_model(path)
+        model = read_model(path)
+        context.log(_words(path, model))
+        return path, model
     return None if resumes else _fitting(spec, calibration, context)
 
 
@@ -77,5 +78,10 @@ def _fitting(
             "warning",
         )
         return None
-    context.log(f"The training starts from the {path.stem} starter model.")
+    context.log(_words(path, model))
     return path, model
+
+
+def _words(path: Path, model: ModelBundle) -> str:
+    end = ", set to this PSF." if model.conditioning else "."
+    return f"The training starts from the {path.stem} starter model{end}"

@@ -64,6 +64,10 @@ class LocalizationNetwork(nn.Module, ABC):
         """Return the convolution kernels between features, whose steps may be orthogonalised."""
         return []
 
+    def context_inputs(self) -> list[nn.Conv2d]:
+        """Return the convolutions that a starter's knowledge of PSFs acts on (`fold`)."""
+        return []
+
     def flip_z(self) -> bool:
         """Turn the weights so that z comes out negated; return False if that is not possible."""
         return False

@@ -8,9 +8,12 @@ import torch
 from decode_engine.errors import ModelError
 from decode_engine.io.models import ModelBundle
 from decode_engine.network.base import LocalizationNetwork
+from decode_engine.network.psf_conditioning import PsfConditioning, fold
 from decode_engine.network.registry import build_network
 from decode_engine.network.scaling import NetworkScaling
 from decode_engine.network.uncertainty import Uncertainty
+from decode_engine.psf.base import PsfModel
+from decode_engine.psf.models import psf_from_calibration
 
 __all__ = [
     "network_from_bundle",
@@ -46,8 +49,23 @@ def warm_start(
     bundle: ModelBundle,
     name: str,
     options: dict[str, int | float | str | bool],
+    *,
+    psf: PsfModel | None = None,
+    mirrored_z: bool = False,
 ) -> None:
     """Give a network that is about to be trained the weights of a model.
+
+    Parameters
+    ----------
+    network : LocalizationNetwork
+        On the CPU.
+    bundle : ModelBundle
+    name, options
+        Of the network that is to be trained.
+    psf : PsfModel, optional
+        Of the training; a starter that knows PSFs is set to it.
+    mirrored_z : bool
+        The model's z runs the other way.
 
     Raises
     ------
@@ -63,6 +81,12 @@ def warm_start(
             hint="Choose the same network, options and context frames, or another model.",
         )
     _fill(network, bundle)
+    if bundle.conditioning and psf is not None:
+        convolutions = network.context_inputs()
+        channels = [convolution.out_channels for convolution in convolutions]
+        conditioning = PsfConditioning.from_arrays(bundle.conditioning, channels)
+        at_first = conditioning.of_psf(psf_from_calibration(bundle.calibration))
+        fold(convolutions, at_first, conditioning.of_psf(psf, mirrored_z=mirrored_z))
 
 
 @torch.no_grad()

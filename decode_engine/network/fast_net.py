@@ -136,6 +136,14 @@ class FastNet(LocalizationNetwork):
         outer = {id(self.enter.weight), id(self.last.weight)}
         return [p for p in self.parameters() if p.ndim == 4 and id(p) not in outer]
 
+    def context_inputs(self) -> list[nn.Conv2d]:
+        """Return the convolutions whose features enter the context U-Net's levels, finest first."""
+        found, level = [self.join], self.context_net
+        while isinstance(level.down, nn.Conv2d):
+            found.append(level.down)
+            level = level.deeper
+        return found
+
     @torch.no_grad()
     def flip_z(self) -> bool:
         """Negate the last layer's rows that make z (tanh is odd)."""

@@ -11,7 +11,6 @@ import torch
 from scipy.special import j1
 
 from decode_engine.contract.configs import TrainingConfig
-from decode_engine.psf.spline import SplinePsfModel
 from decode_engine.simulation.emitters import EmitterBatch
 from decode_engine.simulation.rendering import render_emitters
 from decode_engine.training.stream import named_generator
@@ -19,6 +18,7 @@ from decode_engine.training.stream import named_generator
 sys.path.insert(0, str(Path(__file__).parents[3] / "installer"))
 
 import diffraction_psf  # beside the scripts that use it
+import make_starters
 import psf_families
 import starter_source
 
@@ -69,7 +69,8 @@ def test_every_sample_shows_one_member(members: torch.Tensor) -> None:
     """The joined spline draws what each member alone draws."""
     light = starter_source.conditions(FAMILY)[0]
     simulator = starter_source.FamilySimulator(members, FAMILY, starter_source.CAMERAS[0], light)
-    simulator.psf = simulator._joined([2, 0, 1])
+    simulator.chosen = [2, 0, 1]
+    simulator.psf = simulator._joined(simulator.chosen)
     n, scale = 12, torch.tensor([1.03, 0.97, 1.0, 0.94])
     generator = torch.Generator().manual_seed(0)
     emitters = EmitterBatch(
@@ -85,13 +86,7 @@ def test_every_sample_shows_one_member(members: torch.Tensor) -> None:
     )
     shown = simulator._render(emitters, torch.arange(n), (4, 3, 24, 24), sample)
     for k, member in enumerate((2, 0, 1, 2)):
-        alone = SplinePsfModel(
-            members[member],
-            dz_nm=FAMILY.dz_nm,
-            z0_slice=(FAMILY.slices - 1) / 2,
-            center_x_px=(FAMILY.roi_px - 1) / 2,
-            center_y_px=(FAMILY.roi_px - 1) / 2,
-        )
+        alone = starter_source.member_psf(members[member], FAMILY)
         own = emitters.select(slice(3 * k, 3 * k + 3))
         own = own._replace(image=torch.arange(3), z_nm=own.z_nm / scale[k])
         expected = render_emitters(alone, own, 3, 24, 24)
@@ -99,9 +94,12 @@ def test_every_sample_shows_one_member(members: torch.Tensor) -> None:
 
 
 def test_the_stream_goes_on_from_its_state(members: torch.Tensor) -> None:
-    config = TrainingConfig(batch_size=2, patch_px=16)
+    config = TrainingConfig(batch_size=4, patch_px=16)
+    network = make_starters.conditioned("astigmatic", config, members, None)
     streams = [
-        starter_source.StarterStream(members, FAMILY, config, named_generator(0, "test", "cpu"))
+        starter_source.StarterStream(
+            members, FAMILY, config, named_generator(0, "test", "cpu"), network
+        )
         for _ in range(2)
     ]
     streams[0].next_batch()
@@ -109,4 +107,6 @@ def test_the_stream_goes_on_from_its_state(members: torch.Tensor) -> None:
     a, b = (stream.next_batch() for stream in streams)
     assert torch.equal(a.frames, b.frames)
     assert torch.equal(a.targets.photons, b.targets.photons)
-    assert a.frames.shape == (2, 3, 16, 16)
+    assert a.frames.shape == (4, 3, 16, 16)
+    assert torch.equal(network.sketches[0], network.sketches[3])  # three members, in turn
+    assert not torch.equal(network.sketches[0], network.sketches[1])

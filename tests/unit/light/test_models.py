@@ -298,7 +298,21 @@ def test_measured_uncertainties_are_kept_and_change_the_identity(tmp_path: Path)
     assert again.model_id == measured.model_id != plain.model_id
 
 
+def test_what_a_starter_knows_of_psfs_is_kept_and_changes_the_identity(tmp_path: Path) -> None:
+    plain = bundle()
+    starter = dataclasses.replace(plain, conditioning={"mean": np.ones((2, 3, 3), np.float32)})
+    write_model(starter, tmp_path / "m.decode", overwrite=False)
+    again = read_model(tmp_path / "m.decode")
+    assert again.conditioning.keys() == {"mean"}
+    np.testing.assert_array_equal(again.conditioning["mean"], starter.conditioning["mean"])
+    assert again.model_id == starter.model_id != plain.model_id
+    wrong = {"mean": np.full(3, np.nan, np.float32)}
+    with pytest.raises(ModelError, match="'mean' contain values that are not finite"):
+        dataclasses.replace(plain, conditioning=wrong)
+
+
 def test_a_model_from_before_has_none(path: Path) -> None:
     assert read_model(path).uncertainty == {}
+    assert read_model(path).conditioning == {}
     with zipfile.ZipFile(path) as archive:
         assert "uncertainty" not in json.loads(archive.read("model.json"))

@@ -1,0 +1,96 @@
+"""What a starter can do before any training: ``python -m tests.bench.starters FILE [FILE ...]``.
+
+Microscopes of the family that no starter was trained on are drawn, and each model localizes
+simulated frames of them, as it is and (where it knows PSFs) set to their PSF. Printed are the
+means over the microscopes.
+
+    --members N       microscopes
+    --frames N        of each
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from decode_engine.domain.calibration import Calibration
+from decode_engine.io.models import ModelBundle, read_model
+from decode_engine.network.base import LocalizationNetwork
+from decode_engine.network.bundle import scaling_from_bundle, warm_start
+from decode_engine.network.registry import build_network
+from decode_engine.psf.base import PsfModel
+from decode_engine.psf.models import psf_from_calibration
+from decode_engine.simulation.simulator import Simulator
+from decode_engine.training.validation import Validator
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "installer"))
+
+import make_starters  # beside the scripts that use it
+import psf_families
+
+_FIRST_UNSEEN = 1000  # trainings number their microscopes from 0
+_SHOWN = ("efficiency_3d", "efficiency_lateral", "jaccard", "rmse_lateral_nm", "rmse_axial_nm")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("--members", type=int, default=10)
+    parser.add_argument("--frames", type=int, default=256)
+    options = parser.parse_args()
+    for path in options.models:
+        bundle = read_model(path)
+        rows: dict[str, list[list[float]]] = {"as it is": []}
+        if bundle.conditioning:
+            rows["set to the PSF"] = []
+        for number in range(options.members):
+            psf = unseen(bundle.training_record["starter"], _FIRST_UNSEEN + number)
+            judge = validator(bundle, psf, options.frames)
+            for words, found in rows.items():
+                network = started(bundle, psf if words == "set to the PSF" else None)
+                metrics = judge.validate(network).metrics
+                found.append([metrics[name] for name in _SHOWN])
+        for words, found in rows.items():
+            means = zip(_SHOWN, np.mean(found, axis=0), strict=True)
+            print(f"{path.name}, {words}: " + ", ".join(f"{n} {v:.3f}" for n, v in means))
+
+
+def unseen(family_name: str, number: int) -> PsfModel:
+    """Return a microscope of a family."""
+    family = psf_families.FAMILIES[family_name]
+    seed = [make_starters._MEMBER_SEED, number]
+    member = family.draw(np.random.default_rng(seed))
+    return psf_from_calibration(Calibration(psf=psf_families.spline(family, member)))
+
+
+def validator(bundle: ModelBundle, psf: PsfModel, frames: int) -> Validator:
+    """Return frames that a model is judged on, all of one kind of brightness."""
+    config = bundle.training_config
+    light = config.simulation.model_copy(update={"flux_spread": 1.0})
+    return Validator(
+        Simulator(psf, bundle.camera, light),
+        psf,
+        bundle.camera,
+        scaling_from_bundle(bundle),
+        make_starters._extract,
+        config=config.model_copy(update={"validation_frames": frames}),
+    )
+
+
+def started(bundle: ModelBundle, psf: PsfModel | None) -> LocalizationNetwork:
+    """Return the network that a training for a PSF would begin with; None: as it is."""
+    config = bundle.training_config
+    network = build_network(bundle.network, bundle.network_options, config.context_frames)
+    warm_start(network, bundle, bundle.network, bundle.network_options, psf=psf)
+    return network.eval().requires_grad_(False)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ __all__ = ["ConditionedNet"]
 
 
 class ConditionedNet(FastNet):
-    """`FastNet` with its `PsfConditioning`.
+    """`FastNet` with its `PsfConditioning`, trained where its batches are made (no workers).
 
     Attributes
     ----------
@@ -56,7 +58,9 @@ class ConditionedNet(FastNet):
                 hook.remove()
 
 
-def _modulate(modulation: Modulation):  # type: ignore[no-untyped-def]
+def _modulate(
+    modulation: Modulation,
+) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
     gain, shift = (values[..., None, None] for values in (modulation.gain, modulation.shift))
 
     def hook(_module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:

@@ -25,9 +25,10 @@ __all__ = ["Modulation", "PsfConditioning", "fold", "psf_images"]
 
 _HIDDEN = 64
 _LARGEST = 3.0  # standard deviations of the family; a PSF far outside of it is taken as its edge
+_RIDGE = 0.1  # of the smallest component's variance
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Modulation:
     """Of the features of one convolution: ``gain * features + shift``, (C,) or (B, C) each."""
 
@@ -62,8 +63,8 @@ class PsfConditioning(nn.Module):
         self.register_buffer("mean", mean.float())
         self.register_buffer("components", components.float())
         self._channels = tuple(channels)
-        self.hidden = nn.Linear(components.shape[0], _HIDDEN)
-        self.out = nn.Linear(_HIDDEN, 2 * sum(channels))
+        self.hidden = _linear(components.shape[0], _HIDDEN)
+        self.out = _linear(_HIDDEN, 2 * sum(channels))
 
     @classmethod
     def from_images(
@@ -74,7 +75,11 @@ class PsfConditioning(nn.Module):
         channels: Sequence[int],
         generator: torch.Generator,
     ) -> PsfConditioning:
-        """Return one that begins without effect, for a family with the images (M, Z, R, R)."""
+        """Return one that begins without effect, for a family with the images (M, Z, R, R).
+
+        A family of M members has at most M - 1 components.
+        """
+        components = min(components, len(images) - 1)
         mean = images.mean(0)
         rows = (images - mean).flatten(1).double()
         _, singular, axes = torch.linalg.svd(rows, full_matrices=False)
@@ -100,9 +105,10 @@ class PsfConditioning(nn.Module):
         """
         tensors = {n: torch.from_numpy(np.array(a, np.float32)) for n, a in arrays.items()}
         try:
+            _require_shapes(tensors["z_nm"], tensors["mean"], tensors["components"])
             made = cls(tensors["z_nm"], tensors["mean"], tensors["components"], channels)
             made.load_state_dict(tensors)
-        except (KeyError, IndexError, RuntimeError) as error:
+        except (KeyError, ValueError, RuntimeError) as error:
             raise ModelError(
                 "What the starter model knows of PSFs does not fit its network.",
                 hint="The file is damaged or from another version; start from another model.",
@@ -114,10 +120,27 @@ class PsfConditioning(nn.Module):
         """Return everything by name."""
         return {name: t.detach().cpu().float().numpy() for name, t in self.state_dict().items()}
 
-    def sketch(self, images: Tensor) -> Tensor:
-        """Return the (..., K) numbers that stand for PSFs with the images (..., Z, R, R)."""
-        difference = (images - self.mean).flatten(-3)
-        scores: Tensor = difference @ self.components.flatten(1).mT
+    def sketch(self, images: Tensor, known: Tensor | None = None) -> Tensor:
+        """Return the (..., K) numbers that stand for PSFs with the images (..., Z, R, R).
+
+        Parameters
+        ----------
+        images : (..., Z, R, R) Tensor
+        known : (Z,) bool Tensor, optional
+            Heights whose images count; left out: all. Of some only, the scores are a ridge
+            regression on the components, which tells apart what those heights can.
+        """
+        difference = images - self.mean
+        if known is None or bool(known.all()):
+            scores: Tensor = difference.flatten(-3) @ self.components.flatten(1).mT
+        else:
+            square = self.components.flatten(1).square().sum(1)
+            modes = (self.components / square[:, None, None, None])[:, known].flatten(1)
+            ridge = (_RIDGE / square.max()) * torch.eye(
+                len(modes), dtype=modes.dtype, device=modes.device
+            )
+            seen = difference[..., known, :, :].flatten(-3) @ modes.mT
+            scores = torch.linalg.solve(modes @ modes.mT + ridge, seen[..., None])[..., 0]
         return scores.clamp(-_LARGEST, _LARGEST)
 
     def forward(self, sketch: Tensor) -> list[Modulation]:
@@ -125,14 +148,19 @@ class PsfConditioning(nn.Module):
         values = self.out(functional.silu(self.hidden(sketch)))
         parts = values.split([2 * n for n in self._channels], dim=-1)
         halves = (part.chunk(2, dim=-1) for part in parts)
-        return [Modulation(gain=1.0 + gain, shift=shift) for gain, shift in halves]
+        return [Modulation(gain=gain.exp(), shift=shift) for gain, shift in halves]
 
     def of_psf(self, psf: PsfModel, *, mirrored_z: bool = False) -> list[Modulation]:
-        """Return the modulations for a PSF; ``mirrored_z``: seen from the other side."""
-        sign = -1.0 if mirrored_z else 1.0
-        images = psf_images(psf.to(self.mean.device), sign * self.z_nm, self.mean.shape[-1])
+        """Return the modulations for a PSF; ``mirrored_z``: seen from the other side.
+
+        Heights that the PSF does not know do not count.
+        """
+        z_nm = -self.z_nm if mirrored_z else self.z_nm
+        low_nm, high_nm = psf.z_range_nm
+        known = (z_nm >= low_nm - 1.0) & (z_nm <= high_nm + 1.0)
+        images = psf_images(psf.to(self.mean.device), z_nm, self.mean.shape[-1])
         with torch.no_grad():
-            return self.forward(self.sketch(images))
+            return self.forward(self.sketch(images, known))
 
 
 def psf_images(psf: PsfModel, z_nm: Tensor, window_px: int) -> Tensor:
@@ -145,9 +173,33 @@ def psf_images(psf: PsfModel, z_nm: Tensor, window_px: int) -> Tensor:
 def fold(
     convolutions: Sequence[nn.Conv2d], old: Sequence[Modulation], new: Sequence[Modulation]
 ) -> None:
-    """Turn convolutions whose features were modulated by ``old`` into those of ``new``."""
+    """Turn convolutions whose features were modulated by ``old`` into those of ``new``.
+
+    Raises
+    ------
+    ModelError
+        If the weights would not be finite.
+    """
     for convolution, was, becomes in zip(convolutions, old, new, strict=True):
         assert convolution.bias is not None
         ratio = becomes.gain / was.gain
         convolution.weight.mul_(ratio[:, None, None, None])
         convolution.bias.sub_(was.shift).mul_(ratio).add_(becomes.shift)
+        if not all(bool(p.isfinite().all()) for p in (convolution.weight, convolution.bias)):
+            raise ModelError(
+                "The starter model cannot be set to this PSF: its weights would not be finite.",
+                hint="The file is damaged or from another version; start from another model.",
+            )
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    """Return a layer whose weights are not set yet (no draw from the global generator)."""
+    return nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
+
+
+def _require_shapes(z_nm: Tensor, mean: Tensor, components: Tensor) -> None:
+    window_px = mean.shape[-1] if mean.ndim else 0
+    if z_nm.ndim != 1 or mean.shape != (len(z_nm), window_px, window_px) or window_px % 2 == 0:
+        raise ValueError(f"mean images {tuple(mean.shape)} at {tuple(z_nm.shape)} heights")
+    if components.ndim != 4 or components.shape[1:] != mean.shape:
+        raise ValueError(f"components {tuple(components.shape)}, mean {tuple(mean.shape)}")

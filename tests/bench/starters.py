@@ -2,7 +2,7 @@
 
 Microscopes of the family that no starter was trained on are drawn, and each model localizes
 simulated frames of them, as it is and (where it knows PSFs) set to their PSF. Printed are the
-means over the microscopes.
+means over the microscopes, a line of JSON each.
 
     --members N       microscopes
     --frames N        of each
@@ -11,6 +11,7 @@ means over the microscopes.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -57,14 +58,14 @@ def main() -> None:
                 metrics = judge.validate(network).metrics
                 found.append([metrics[name] for name in _SHOWN])
         for words, found in rows.items():
-            means = zip(_SHOWN, np.mean(found, axis=0), strict=True)
-            print(f"{path.name}, {words}: " + ", ".join(f"{n} {v:.3f}" for n, v in means))
+            means = zip(_SHOWN, np.mean(found, axis=0).round(3).tolist(), strict=True)
+            print(json.dumps({"model": path.name, "used": words, **dict(means)}), flush=True)
 
 
 def unseen(family_name: str, number: int) -> PsfModel:
     """Return a microscope of a family."""
     family = psf_families.FAMILIES[family_name]
-    seed = [make_starters._MEMBER_SEED, number]
+    seed = [make_starters.MEMBER_SEED, number]
     member = family.draw(np.random.default_rng(seed))
     return psf_from_calibration(Calibration(psf=psf_families.spline(family, member)))
 
@@ -78,7 +79,7 @@ def validator(bundle: ModelBundle, psf: PsfModel, frames: int) -> Validator:
         psf,
         bundle.camera,
         scaling_from_bundle(bundle),
-        make_starters._extract,
+        make_starters.extract,
         config=config.model_copy(update={"validation_frames": frames}),
     )
 

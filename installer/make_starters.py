@@ -1,13 +1,15 @@
 """Make a starter model: ``.venv/bin/python installer/make_starters.py --family astigmatic``.
 
 A starter knows a whole family of microscopes instead of one: it is trained on random PSFs
-(`psf_families`), cameras, backgrounds, brightnesses and densities (`starter_source`), and is what
-``train --init starter`` goes on from. Meant for a GPU; everything is seeded.
+(`psf_families`), cameras, backgrounds, brightnesses and densities (`starter_source`), learns to be
+told a PSF (`conditioned_net`), and is what ``train --init starter`` goes on from. Meant for a GPU;
+everything is seeded.
 
     --family NAME     2d, astigmatic or tetrapod
     --members N       microscopes; each tetrapod takes 0.15 GB of memory
     --steps N         of training (with --minutes: whichever ends first)
-    --init FILE       an earlier starter of the family to go on from
+    --init FILE       an earlier starter of the family to go on from, or one of another network,
+                      of which every layer that fits is taken
     --device D        cuda, mps or cpu
 """
 
@@ -42,7 +44,6 @@ from decode_engine.domain.calibration import Calibration, GaussianPsf
 from decode_engine.inference.peaks import extract_peaks
 from decode_engine.io.models import ModelBundle, read_model, write_model
 from decode_engine.jobs.context import JobContext
-from decode_engine.network.bundle import warm_start
 from decode_engine.network.device import choose_device
 from decode_engine.network.output import NetworkOutput
 from decode_engine.network.psf_conditioning import (
@@ -58,8 +59,7 @@ from decode_engine.training.stream import named_generator
 from decode_engine.training.trainer import Trainer, TrainingParts
 from decode_engine.training.validation import Validator
 
-_MEMBER_SEED = 20_261
-_NOMINAL_NM = 110.0
+MEMBER_SEED = 20_261
 _COMPONENTS = 16  # 96 % of what the family's PSFs differ by
 
 
@@ -81,7 +81,7 @@ def main() -> None:
     family, device = FAMILIES[options.family], choose_device(options.device)
     config = _config(options, family)
     start = time.monotonic()
-    numbers = members(options.family, options.members, _MEMBER_SEED, options.workers)
+    numbers = members(options.family, options.members, MEMBER_SEED, options.workers)
     print(f"{options.members} members after {time.monotonic() - start:.0f} s", flush=True)
     parent = None if options.init is None else read_model(options.init)
     seen = 0 if parent is None else parent.training_record["samples"]
@@ -106,14 +106,13 @@ def conditioned(
     network = ConditionedNet(config.context_frames, named_generator(config.seed, "weights", "cpu"))
     inputs = network.context_inputs()
     channels = [convolution.out_channels for convolution in inputs]
-    nominal = psf_from_calibration(
-        nominal_calibration(name), pixel_size_x_nm=_NOMINAL_NM, pixel_size_y_nm=_NOMINAL_NM
-    )
+    nominal = psf_from_calibration(nominal_calibration(name))
     if parent is not None:
-        warm_start(network, parent, config.network, config.network_options)
+        _take_what_fits(network, parent)
     if parent is not None and parent.conditioning:
         conditioning = PsfConditioning.from_arrays(parent.conditioning, channels)
-        fold(inputs, conditioning.of_psf(nominal), _none(channels))
+        at_first = conditioning.of_psf(psf_from_calibration(parent.calibration))
+        fold(inputs, at_first, _none(channels))
     else:
         conditioning = PsfConditioning.from_images(
             torch.tensor(family.sketch_z_nm, dtype=torch.float32),
@@ -125,6 +124,14 @@ def conditioned(
     images = psf_images(nominal, conditioning.z_nm, family.sketch_px)
     network.condition(conditioning.requires_grad_(True), conditioning.sketch(images))
     return network
+
+
+def _take_what_fits(network: ConditionedNet, parent: ModelBundle) -> None:
+    with torch.no_grad():
+        for parameter_name, parameter in network.plain_weights().items():
+            values = parent.weights.get(parameter_name)
+            if values is not None and values.shape == tuple(parameter.shape):
+                parameter.copy_(torch.from_numpy(values.astype(np.float32)))
 
 
 def _none(channels: list[int]) -> list[Modulation]:
@@ -141,9 +148,7 @@ def train(
     """Train a starter; it is validated on the family's nominal member, which it never saw."""
     family, camera, device = FAMILIES[name], CAMERAS[0], network.device
     calibration = nominal_calibration(name)
-    psf = psf_from_calibration(
-        calibration, pixel_size_x_nm=_NOMINAL_NM, pixel_size_y_nm=_NOMINAL_NM, device=device
-    )
+    psf = psf_from_calibration(calibration, device=device)
     scaling = wide_scaling(family).stabilised(camera)
     one_light = config.simulation.model_copy(update={"flux_spread": 1.0})
     held_out = Simulator(psf, camera, one_light, device=device)
@@ -152,7 +157,7 @@ def train(
             network=network,
             stream=stream,
             validator=Validator(
-                held_out, psf, camera, scaling, _extract, config=config, loss=network.loss
+                held_out, psf, camera, scaling, extract, config=config, loss=network.loss
             ),
             scaling=scaling,
             folder=Path(folder),
@@ -227,9 +232,10 @@ def _config(options: argparse.Namespace, family: Family) -> TrainingConfig:
     )
 
 
-def _extract(
+def extract(
     output: NetworkOutput, scaling: NetworkScaling, threshold: float
 ) -> dict[str, torch.Tensor]:
+    """Return the peaks by name, as the validator wants them."""
     return extract_peaks(output, scaling, threshold)._asdict()
 
 

@@ -3,11 +3,13 @@
 A zip archive without compression:
 
 ``model.json``
-    ``format`` = "decode-desktop model", ``schema_version`` = 1, ``network``, ``network_options``,
+    ``format`` = "decode-desktop model", ``schema_version`` = 2, ``network``, ``network_options``,
     ``scaling``, ``uncertainty`` (where it was measured), ``training_config``,
     ``training_record``, and the fingerprints of calibration and camera.
 ``weights.safetensors``
     The network's parameters, float32 or float16.
+``conditioning.safetensors``
+    Of a starter that knows PSFs: what sets its weights to another PSF, float32.
 ``calibration.h5``
     The calibration that the network was trained for, in our native format.
 ``camera.json``, ``camera.*.npy``
@@ -46,7 +48,8 @@ from decode_engine.io.calibration_native import calibration_from_bytes, calibrat
 __all__ = ["ModelBundle", "read_model", "require_match", "write_model"]
 
 _FORMAT = "decode-desktop model"
-_VERSION = 1
+_VERSION = 2
+_WITHOUT_DETAIL = 1  # the network "fast" had no last level at full resolution then
 _MAPS = ("offset_adu", "e_per_adu", "read_noise_e")
 _CONDITIONING = "conditioning.safetensors"
 _RELATIVE_TOLERANCE = 1e-3  # of numbers that a user typed with few digits
@@ -92,7 +95,7 @@ class ModelBundle:
     camera: CameraModel
 
     def __post_init__(self) -> None:
-        for name, values in {**self.weights, **self.conditioning}.items():
+        for name, values in (*self.weights.items(), *self.conditioning.items()):
             if values.dtype not in (np.float32, np.float16):
                 raise ModelError(f"The weights {name!r} are {values.dtype}, not float32 or 16.")
             if not np.all(np.isfinite(values)):
@@ -240,9 +243,12 @@ def _bundle(entries: Mapping[str, bytes], path: Path) -> ModelBundle:
         for name in ("network_options", "scaling", "training_record"):
             if not isinstance(text[name], dict):
                 raise TypeError(f"{name} is a {type(text[name]).__name__}")
+        options = text["network_options"]
+        if text["schema_version"] == _WITHOUT_DETAIL and text["network"] == "fast":
+            options = {"detail": 0, **options}
         return ModelBundle(
             network=text["network"],
-            network_options=text["network_options"],
+            network_options=options,
             weights=load_safetensors(entries["weights.safetensors"]),
             scaling=text["scaling"],
             uncertainty=dict(text.get("uncertainty", {})),
@@ -276,7 +282,7 @@ def _bundle(entries: Mapping[str, bytes], path: Path) -> ModelBundle:
 def _require_version(text: Any, path: Path) -> None:
     if not isinstance(text, dict) or text.get("format") != _FORMAT:
         raise ModelError(f"{path} is not a model of this program.")
-    if text["schema_version"] != _VERSION:
+    if text["schema_version"] not in (_WITHOUT_DETAIL, _VERSION):
         raise ModelError(
             f"{path} has the format version {text['schema_version']}; this program reads "
             f"{_VERSION}.",

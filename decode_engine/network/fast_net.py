@@ -1,11 +1,11 @@
 """A small residual U-Net at half resolution, much cheaper than the paper's network.
 
 Frames are folded into four half-resolution channels (pixel-unshuffle, lossless), so that every
-convolution runs on a quarter of the pixels. One encoder, called once a frame, feeds a U-Net that
-sees the frames together; one head speaks for the four pixels of each cell, so the output is per
-pixel, as the paper's is, and everything downstream is shared. Convolutions are dense 3x3 with
-multiples of 16 channels, which processors and tensor cores do best; nothing normalises over the
-frame, so that tiles leave no trace.
+convolution of the trunk runs on a quarter of the pixels. One encoder, called once a frame, feeds a
+U-Net that sees the frames together; a last level of few features at full resolution sees the frames
+again and speaks for each pixel, as the paper's network does, and everything downstream is shared.
+Convolutions are dense 3x3 with multiples of 16 channels, which processors and tensor cores do best;
+nothing normalises over the frame, so that tiles leave no trace.
 """
 
 from __future__ import annotations
@@ -91,6 +91,9 @@ class FastNet(LocalizationNetwork):
         The paper's or `set_loss`, which learns more slowly at first.
     stabilised_input : bool
         Frames enter with unit noise (`NetworkScaling.stabilised`), not linearly.
+    detail : int
+        Features of the last level, at full resolution; 0: none, the maps of the four pixels of each
+        cell come from the trunk.
     """
 
     alignment_px: ClassVar[int] = 8
@@ -104,12 +107,15 @@ class FastNet(LocalizationNetwork):
         width: int = 48,
         loss: str = "mixture",
         stabilised_input: bool = True,
+        detail: int = 32,
     ) -> None:
         super().__init__()
         if context_frames not in (1, 3):
             raise ConfigError(f"The network sees 1 or 3 frames, not {context_frames}.")
         if width < 3 or width % 3:
             raise ConfigError(f"The width {width} is not a multiple of 3.")
+        if detail < 0:
+            raise ConfigError(f"The last level cannot have {detail} features.")
         if loss not in LOSSES:
             raise ConfigError(
                 f"There is no loss named {loss!r}.", hint=f"Choose one of: {', '.join(LOSSES)}."
@@ -121,8 +127,15 @@ class FastNet(LocalizationNetwork):
         self.frame_net = nn.Sequential(_Residual(width), _Residual(width))
         self.join = _conv(context_frames * width, width, 1)
         self.context_net = _Level((width, 2 * width, 8 * width // 3))
-        self.head = _conv(width, width + width // 3, 3)
-        self.last = _conv(width + width // 3, _MAPS * _CELL_PX**2, 1)
+        self._detail = detail
+        if detail:
+            self.spread = _conv(width, detail * _CELL_PX**2, 1)
+            self.pixels = _conv(context_frames, detail, 3)
+            self.detail_net = _Residual(detail)
+            self.last = _conv(detail, _MAPS, 1)
+        else:
+            self.head = _conv(width, width + width // 3, 3)
+            self.last = _conv(width + width // 3, _MAPS * _CELL_PX**2, 1)
         self._initialise(generator)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch stub
 
@@ -134,6 +147,8 @@ class FastNet(LocalizationNetwork):
     def hidden_kernels(self) -> list[nn.Parameter]:
         """Return all kernels but those that see pixels or speak in physical units."""
         outer = {id(self.enter.weight), id(self.last.weight)}
+        if self._detail:
+            outer.add(id(self.pixels.weight))
         return [p for p in self.parameters() if p.ndim == 4 and id(p) not in outer]
 
     def context_inputs(self) -> list[nn.Conv2d]:
@@ -147,7 +162,8 @@ class FastNet(LocalizationNetwork):
     @torch.no_grad()
     def flip_z(self) -> bool:
         """Negate the last layer's rows that make z (tanh is odd)."""
-        rows = slice(_Z_MAP * _CELL_PX**2, (_Z_MAP + 1) * _CELL_PX**2)
+        each = self.last.out_channels // _MAPS
+        rows = slice(_Z_MAP * each, (_Z_MAP + 1) * each)
         for parameter in self.last.parameters():
             parameter[rows] = -parameter[rows]
         return True
@@ -165,36 +181,57 @@ class FastNet(LocalizationNetwork):
         nn.init.normal_(self.last.weight, std=0.01, generator=generator)
         bias = dict(self.last.named_parameters())["bias"]
         with torch.no_grad():
-            start = bias.view(_MAPS, _CELL_PX**2)
+            start = bias.view(_MAPS, -1)
             start[0] = _INITIAL_LOGIT
             start[4] = _INITIAL_PHOTONS
             start[5:8] = _INITIAL_SIGMA
             start[8] = _INITIAL_SIGMA_PHOTONS
 
     def encode(self, frames: Tensor) -> Tensor:
-        """Return features (N, C, ceil(H / 2), ceil(W / 2)) of frames (N, 1, H, W)."""
+        """Return features (N, C, ceil(H / 2), ceil(W / 2)) of frames (N, 1, H, W).
+
+        With a last level at full resolution the four last ones are the frames' own pixels.
+        """
         height, width = frames.shape[-2:]
         if height % _CELL_PX or width % _CELL_PX:
             frames = functional.pad(frames, (0, width % _CELL_PX, 0, height % _CELL_PX))
         cells = functional.pixel_unshuffle(frames, _CELL_PX)
         features = self.enter(cells.contiguous(memory_format=torch.channels_last))
         result: Tensor = self.frame_net(features)
-        return result
+        return torch.cat([result, cells.to(result.dtype)], dim=1) if self._detail else result
 
     def fuse(self, features: Tensor) -> NetworkOutput:
         """Return maps of 2h x 2w pixels for features (N, T, C, h, w)."""
+        cells = features.new_empty(0)
+        if self._detail:
+            features, cells = features.tensor_split([-(_CELL_PX**2)], dim=2)
         joined = torch.cat(features.unbind(1), dim=1)
         height, width = joined.shape[-2:]
         x = self.join(joined.contiguous(memory_format=torch.channels_last))
         if height % _LARGEST_DEPTH or width % _LARGEST_DEPTH:
             x = functional.pad(x, (0, -width % _LARGEST_DEPTH, 0, -height % _LARGEST_DEPTH))
             x = x.contiguous(memory_format=torch.channels_last)
-        x = functional.silu(self.head(functional.silu(self.context_net(x))))
-        x = x[..., :height, :width]
+        x = functional.silu(self.context_net(x))
+        if self._detail:
+            fine = self._detailed(x[..., :height, :width], cells)
+            return _output(self._in_full(fine))
+        x = functional.silu(self.head(x))[..., :height, :width]
+        return _output(functional.pixel_shuffle(self._in_full(x), _CELL_PX))
+
+    def _detailed(self, x: Tensor, cells: Tensor) -> Tensor:
+        """Return features of pixels from those of cells (N, C, h, w) and the cells' pixels."""
+        frames = functional.pixel_shuffle(cells.flatten(1, 2), _CELL_PX)
+        spread = functional.pixel_shuffle(self.spread(x), _CELL_PX)
+        frames, spread = (
+            maps.contiguous(memory_format=torch.channels_last) for maps in (frames, spread)
+        )
+        return functional.silu(self.detail_net(spread + self.pixels(frames)))
+
+    def _in_full(self, x: Tensor) -> Tensor:
+        """Return the maps; sub-pixel outputs need more than bfloat16's 8 bits."""
         with torch.autocast(x.device.type, enabled=False):
-            # Sub-pixel outputs need more than bfloat16's 8 bits.
-            cells = self.last(x.to(self.last.weight.dtype)).contiguous()  # map by map from here on
-            return _output(functional.pixel_shuffle(cells, _CELL_PX))
+            maps: Tensor = self.last(x.to(self.last.weight.dtype))
+            return maps.contiguous()  # map by map from here on
 
     def forward(self, frames: Tensor) -> NetworkOutput:
         """Return the output of the middle frames of ``frames`` (N, T, H, W)."""

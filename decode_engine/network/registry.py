@@ -28,13 +28,14 @@ def _build_decode(
 def _build_fast(
     options: Options, context_frames: int, generator: torch.Generator
 ) -> LocalizationNetwork:
-    _require_known("fast", options, ("width", "loss", "stabilised_input"))
+    _require_known("fast", options, ("width", "loss", "stabilised_input", "detail"))
     return FastNet(
         context_frames,
         generator,
         width=int(options.get("width", 48)),
         loss=str(options.get("loss", "mixture")),
         stabilised_input=bool(options.get("stabilised_input", True)),
+        detail=int(options.get("detail", 32)),
     )
 
 

@@ -77,14 +77,17 @@ class ArrayMovie(BaseSource):
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (13, 22), (40, 37)])
 @pytest.mark.parametrize("context_frames", [1, 3])
-def test_any_frame_size(height: int, width: int, context_frames: int) -> None:
-    output = lively(context_frames=context_frames)(torch.randn(2, context_frames, height, width))
+@pytest.mark.parametrize("detail", [0, 8])
+def test_any_frame_size(height: int, width: int, context_frames: int, detail: int) -> None:
+    network = lively(context_frames=context_frames, detail=detail)
+    output = network(torch.randn(2, context_frames, height, width))
     assert {tuple(m.shape) for m in output} == {(2, height, width)}
     assert all(bool((m > 0).all()) for n, m in output._asdict().items() if n.startswith("sigma"))
 
 
-def test_receptive_field_is_inside_the_halo() -> None:
-    network = lively().double()
+@pytest.mark.parametrize("detail", [0, 8])
+def test_receptive_field_is_inside_the_halo(detail: int) -> None:
+    network = lively(detail=detail).double()
     side = 2 * network.halo_px + network.alignment_px
     x = torch.randn(1, 3, side, side, dtype=torch.float64).requires_grad_()
     output = network(x)
@@ -97,13 +100,15 @@ def test_receptive_field_is_inside_the_halo() -> None:
     assert 0.8 * network.halo_px < reach <= network.halo_px
 
 
-def test_tiles_leave_no_trace() -> None:
-    network = lively()
+@pytest.mark.parametrize("detail", [0, 8])
+def test_tiles_leave_no_trace(detail: int) -> None:
+    network = lively(detail=detail)
+    logit = slice(1 if detail else 4)  # the last layer's rows of the first map
     with torch.no_grad():
         last = network.last
-        last.weight[:4] *= 20  # some claims
+        last.weight[logit] *= 20  # some claims
         assert last.bias is not None
-        last.bias[:4] = -3.0
+        last.bias[logit] = -3.0
     frames = np.random.default_rng(0).poisson(140.0, (3, 41, 431)).astype(np.uint16)
     found = []
     for tile_px in (1024, 240):
@@ -121,8 +126,23 @@ def test_tiles_leave_no_trace() -> None:
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-2)
 
 
+def test_the_last_level_sees_each_pixel_of_the_frames() -> None:
+    """Nothing but its own 3x3 convolution is left: pixels come out where they went in."""
+    network = lively(detail=8)
+    with torch.no_grad():
+        network.spread.weight.zero_()
+        network.pixels.weight.zero_()
+        network.pixels.weight[0, 1, 1, 1] = 1.0  # the middle frame's own pixel
+        network.detail_net.second.weight.zero_()
+        network.last.weight.zero_()
+        network.last.weight[0, 0] = 1.0
+    frames = torch.randn(1, 3, 11, 14, generator=torch.Generator().manual_seed(3))
+    expected = torch.nn.functional.silu(frames[:, 1]) - 6.0
+    torch.testing.assert_close(network(frames).logit, expected)
+
+
 def test_options_are_checked() -> None:
-    for wrong in ({"width": 4}, {"loss": "other"}, {"size": 3}):
+    for wrong in ({"width": 4}, {"detail": -1}, {"loss": "other"}, {"size": 3}):
         with pytest.raises(ConfigError):
             build_network("fast", wrong, 3)
     with pytest.raises(ConfigError):
@@ -207,8 +227,9 @@ def test_trained_interrupted_resumed_and_used_for_a_movie(tmp_path: Path) -> Non
     assert len(read_localizations(tmp_path / "out.h5")) > 0
 
 
-def test_flip_z_negates_z_and_nothing_else() -> None:
-    network = build_network("fast", {"width": 6}, 3).eval()
+@pytest.mark.parametrize("detail", [0, 8])
+def test_flip_z_negates_z_and_nothing_else(detail: int) -> None:
+    network = build_network("fast", {"width": 6, "detail": detail}, 3).eval()
     with torch.no_grad():
         network.last.bias.normal_(generator=torch.Generator().manual_seed(2))  # type: ignore[union-attr, operator]
         frames = torch.randn(2, 3, 16, 20, generator=torch.Generator().manual_seed(3))

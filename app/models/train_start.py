@@ -187,7 +187,7 @@ def _refusal(bundle: ModelBundle, settings: ProjectSettings) -> str:
             f"Not compatible: this model sees {_frames(other.context_frames)} at once, the "
             f"training is set to {_frames(own.context_frames)}. Choose another start."
         )
-    if own.network != bundle.network or own.network_options != bundle.network_options:
+    if not bundle.holds(own.network, own.network_options, own.context_frames):
         return (
             f"Not compatible: this model holds another network ({bundle.network}, "
             f"{_options(bundle.network_options)}). Choose another start."

@@ -122,9 +122,13 @@ class ModelBundle:
     def holds(
         self, network: str, options: dict[str, int | float | str | bool], context_frames: int
     ) -> bool:
-        """Tell whether a network made in this way could take the weights."""
-        own = (self.network, self.network_options, self.training_config.context_frames)
-        return own == (network, options, context_frames)
+        """Tell whether a training that asks for this network can begin with the weights.
+
+        Options that it leaves open are the model's.
+        """
+        own = (self.network, self.training_config.context_frames)
+        agree = options.items() <= self.network_options.items()
+        return own == (network, context_frames) and agree
 
     def with_half_precision(self) -> ModelBundle:
         """Return the bundle with float16 weights, half the size (relative rounding 5e-4)."""

@@ -325,7 +325,7 @@ def _network(
     config, parent = spec.config, inputs.parent
     network = build_network(
         config.network,
-        config.network_options,
+        _network_options(spec, inputs),
         config.context_frames,
         named_generator(config.seed, "weights", "cpu"),
     )
@@ -344,6 +344,12 @@ def _network(
             first = first.mirrored_z()
         scaling = scaling.continued_from(first)
     return network.to(inputs.device), scaling
+
+
+def _network_options(spec: TrainSpec, inputs: TrainInputs) -> dict[str, int | float | str | bool]:
+    """Return the options asked for; those left open are those of the model to start from."""
+    parents = {} if inputs.parent is None else inputs.parent.network_options
+    return {**parents, **spec.config.network_options}
 
 
 def _warn_of_other_scaling(inputs: TrainInputs, parts: TrainingParts, context: JobContext) -> None:
@@ -372,7 +378,7 @@ def _bundle(
 ) -> ModelBundle:
     return ModelBundle(
         network=spec.config.network,
-        network_options=spec.config.network_options,
+        network_options=_network_options(spec, inputs),
         weights={name.removeprefix("best/"): array for name, array in trainer.best.items()},
         scaling=parts.scaling.to_dict(),
         training_config=spec.config,

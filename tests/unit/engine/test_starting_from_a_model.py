@@ -10,7 +10,7 @@ import pytest
 
 from decode_engine.contract.messages import EventBody, MetricEvent
 from decode_engine.domain.calibration import GaussianPsf
-from decode_engine.errors import CancelledError
+from decode_engine.errors import CancelledError, ModelError
 from decode_engine.io import starters
 from decode_engine.io.calibrations import write_calibration
 from decode_engine.io.models import ModelBundle, read_model
@@ -141,3 +141,21 @@ def test_a_training_goes_on_from_the_starter_that_it_began_with(
     assert child.training_record["step"] == 6
     assert child.training_record["parent_model_id"] == (first.model_id if began_with_one else None)
     assert not (run_folder / "start.decode").exists()
+
+
+def test_options_that_a_training_leaves_open_are_the_models(tmp_path: Path) -> None:
+    write_inputs(tmp_path)
+    parent, child = (str(tmp_path / f"{name}.decode") for name in ("parent", "child"))
+    options = {"width": 3, "detail": 0}
+    train.run(
+        train_spec(tmp_path, out=parent, network="fast", network_options=options), JobContext()
+    )
+    spec = train_spec(tmp_path, out=child, network="fast", network_options={}, init=parent)
+    train.run(spec, JobContext())
+    assert read_model(Path(child)).network_options == options
+    other = train_spec(
+        tmp_path, out=child, network="fast", network_options={"detail": 32}, init=parent,
+        overwrite=True,
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="cannot start from this model"):
+        train.run(other, JobContext())

@@ -8,8 +8,7 @@ everything is seeded.
     --family NAME     2d, astigmatic or tetrapod
     --members N       microscopes; each tetrapod takes 0.15 GB of memory
     --steps N         of training (with --minutes: whichever ends first)
-    --init FILE       an earlier starter of the family to go on from, or one of another network,
-                      of which every layer that fits is taken
+    --init FILE       an earlier starter of the family to go on from
     --device D        cuda, mps or cpu
 """
 
@@ -44,6 +43,7 @@ from decode_engine.domain.calibration import Calibration, GaussianPsf
 from decode_engine.inference.peaks import extract_peaks
 from decode_engine.io.models import ModelBundle, read_model, write_model
 from decode_engine.jobs.context import JobContext
+from decode_engine.network.bundle import warm_start
 from decode_engine.network.device import choose_device
 from decode_engine.network.output import NetworkOutput
 from decode_engine.network.psf_conditioning import (
@@ -108,7 +108,7 @@ def conditioned(
     channels = [convolution.out_channels for convolution in inputs]
     nominal = psf_from_calibration(nominal_calibration(name))
     if parent is not None:
-        _take_what_fits(network, parent)
+        warm_start(network, parent, config.network, config.network_options)
     if parent is not None and parent.conditioning:
         conditioning = PsfConditioning.from_arrays(parent.conditioning, channels)
         at_first = conditioning.of_psf(psf_from_calibration(parent.calibration))
@@ -124,14 +124,6 @@ def conditioned(
     images = psf_images(nominal, conditioning.z_nm, family.sketch_px)
     network.condition(conditioning.requires_grad_(True), conditioning.sketch(images))
     return network
-
-
-def _take_what_fits(network: ConditionedNet, parent: ModelBundle) -> None:
-    with torch.no_grad():
-        for parameter_name, parameter in network.plain_weights().items():
-            values = parent.weights.get(parameter_name)
-            if values is not None and values.shape == tuple(parameter.shape):
-                parameter.copy_(torch.from_numpy(values.astype(np.float32)))
 
 
 def _none(channels: list[int]) -> list[Modulation]:

@@ -3,7 +3,7 @@
 A zip archive without compression:
 
 ``model.json``
-    ``format`` = "decode-desktop model", ``schema_version`` = 2, ``network``, ``network_options``,
+    ``format`` = "decode-desktop model", ``schema_version`` = 1, ``network``, ``network_options``,
     ``scaling``, ``uncertainty`` (where it was measured), ``training_config``,
     ``training_record``, and the fingerprints of calibration and camera.
 ``weights.safetensors``
@@ -48,8 +48,7 @@ from decode_engine.io.calibration_native import calibration_from_bytes, calibrat
 __all__ = ["ModelBundle", "read_model", "require_match", "write_model"]
 
 _FORMAT = "decode-desktop model"
-_VERSION = 2
-_WITHOUT_DETAIL = 1  # the network "fast" had no last level at full resolution then
+_VERSION = 1
 _MAPS = ("offset_adu", "e_per_adu", "read_noise_e")
 _CONDITIONING = "conditioning.safetensors"
 _RELATIVE_TOLERANCE = 1e-3  # of numbers that a user typed with few digits
@@ -247,12 +246,9 @@ def _bundle(entries: Mapping[str, bytes], path: Path) -> ModelBundle:
         for name in ("network_options", "scaling", "training_record"):
             if not isinstance(text[name], dict):
                 raise TypeError(f"{name} is a {type(text[name]).__name__}")
-        options = text["network_options"]
-        if text["schema_version"] == _WITHOUT_DETAIL and text["network"] == "fast":
-            options = {"detail": 0, **options}
         return ModelBundle(
             network=text["network"],
-            network_options=options,
+            network_options=text["network_options"],
             weights=load_safetensors(entries["weights.safetensors"]),
             scaling=text["scaling"],
             uncertainty=dict(text.get("uncertainty", {})),
@@ -286,7 +282,7 @@ def _bundle(entries: Mapping[str, bytes], path: Path) -> ModelBundle:
 def _require_version(text: Any, path: Path) -> None:
     if not isinstance(text, dict) or text.get("format") != _FORMAT:
         raise ModelError(f"{path} is not a model of this program.")
-    if text["schema_version"] not in (_WITHOUT_DETAIL, _VERSION):
+    if text["schema_version"] != _VERSION:
         raise ModelError(
             f"{path} has the format version {text['schema_version']}; this program reads "
             f"{_VERSION}.",

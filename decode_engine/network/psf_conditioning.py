@@ -156,9 +156,9 @@ class PsfConditioning(nn.Module):
         Heights that the PSF does not know do not count.
         """
         z_nm = -self.z_nm if mirrored_z else self.z_nm
-        low_nm, high_nm = psf.z_range_nm
-        known = (z_nm >= low_nm - 1.0) & (z_nm <= high_nm + 1.0)
-        images = psf_images(psf.to(self.mean.device), z_nm, self.mean.shape[-1])
+        psf = psf.to(z_nm.device)
+        images = psf_images(psf, z_nm, self.mean.shape[-1])
+        known = ~psf.out_of_range(z_nm)
         with torch.no_grad():
             return self.forward(self.sketch(images, known))
 

@@ -35,7 +35,7 @@ def _build_fast(
         width=int(options.get("width", 48)),
         loss=str(options.get("loss", "mixture")),
         stabilised_input=bool(options.get("stabilised_input", True)),
-        detail=int(options.get("detail", 32)),
+        detail=int(options.get("detail", 0)),
     )
 
 

@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from decode_engine.errors import ConfigError
+
 __all__ = ["Progress", "load_moments", "load_weights", "moments", "weights"]
 
 Arrays = dict[str, NDArray[Any]]
@@ -82,9 +84,24 @@ def weights(network: nn.Module, prefix: str) -> Arrays:
 
 @torch.no_grad()
 def load_weights(network: nn.Module, arrays: Mapping[str, NDArray[Any]], prefix: str) -> None:
-    """Fill a network's weights from `weights`."""
-    for name, parameter in network.named_parameters():
-        parameter.copy_(torch.from_numpy(np.array(arrays[f"{prefix}/{name}"])))
+    """Fill a network's weights from `weights`.
+
+    Raises
+    ------
+    ConfigError
+        If they are those of another network; one of the same name may have changed.
+    """
+    kept = {
+        n.removeprefix(f"{prefix}/"): a for n, a in arrays.items() if n.startswith(f"{prefix}/")
+    }
+    own = dict(network.named_parameters())
+    if {n: a.shape for n, a in kept.items()} != {n: tuple(p.shape) for n, p in own.items()}:
+        raise ConfigError(
+            "The unfinished training is of a network that this version builds differently.",
+            hint="Resume it with the version that began it, or start anew.",
+        )
+    for name, parameter in own.items():
+        parameter.copy_(torch.from_numpy(np.array(kept[name])))
 
 
 def moments(network: nn.Module, optimizer: torch.optim.Optimizer) -> Arrays:

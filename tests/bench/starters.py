@@ -6,11 +6,13 @@ means over the microscopes, a line of JSON each.
 
     --members N       microscopes
     --frames N        of each
+    --known-nm Z      the models are told the PSF from -Z to Z only, as by a short calibration
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -18,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from decode_engine.domain.calibration import Calibration
+from decode_engine.domain.calibration import Calibration, SplinePsf
 from decode_engine.io.models import ModelBundle, read_model
 from decode_engine.network.base import LocalizationNetwork
 from decode_engine.network.bundle import scaling_from_bundle, warm_start
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--members", type=int, default=10)
     parser.add_argument("--frames", type=int, default=256)
+    parser.add_argument("--known-nm", type=float)
     options = parser.parse_args()
     for path in options.models:
         bundle = read_model(path)
@@ -51,10 +54,11 @@ def main() -> None:
         if bundle.conditioning:
             rows["set to the PSF"] = []
         for number in range(options.members):
-            psf = unseen(bundle.training_record["starter"], _FIRST_UNSEEN + number)
-            judge = validator(bundle, psf, options.frames)
+            calibration = unseen(bundle.training_record["starter"], _FIRST_UNSEEN + number)
+            judge = validator(bundle, psf_from_calibration(calibration), options.frames)
+            told = psf_from_calibration(shortened(calibration, options.known_nm))
             for words, found in rows.items():
-                network = started(bundle, psf if words == "set to the PSF" else None)
+                network = started(bundle, told if words == "set to the PSF" else None)
                 metrics = judge.validate(network).metrics
                 found.append([metrics[name] for name in _SHOWN])
         for words, found in rows.items():
@@ -62,12 +66,24 @@ def main() -> None:
             print(json.dumps({"model": path.name, "used": words, **dict(means)}), flush=True)
 
 
-def unseen(family_name: str, number: int) -> PsfModel:
+def unseen(family_name: str, number: int) -> Calibration:
     """Return a microscope of a family."""
     family = psf_families.FAMILIES[family_name]
     seed = [make_starters.MEMBER_SEED, number]
     member = family.draw(np.random.default_rng(seed))
-    return psf_from_calibration(Calibration(psf=psf_families.spline(family, member)))
+    return Calibration(psf=psf_families.spline(family, member))
+
+
+def shortened(calibration: Calibration, known_nm: float | None) -> Calibration:
+    """Return what a bead stack from -known_nm to known_nm would have given; None: all of it."""
+    psf = calibration.psf
+    assert isinstance(psf, SplinePsf)
+    if known_nm is None:
+        return calibration
+    margin = int(psf.z0_slice - known_nm / psf.dz_nm)
+    kept = psf.coefficients[:, :, margin : psf.coefficients.shape[2] - margin]
+    short = dataclasses.replace(psf, coefficients=kept, z0_slice=psf.z0_slice - margin)
+    return dataclasses.replace(calibration, psf=short)
 
 
 def validator(bundle: ModelBundle, psf: PsfModel, frames: int) -> Validator:

@@ -1,9 +1,10 @@
 """What each part is worth: ``python -m tests.bench.accuracy.ablation --cpu-minutes 10``.
 
 Trains the paper's network and loss, the new trunk with the old loss (the default), and that with
-the set loss, without temporal context, without Muon, from the starter and without measured
-uncertainties, each for the same processor time and from each seed, and prints a table of
-efficiencies and reliabilities on some of the frozen sets. What was measured is kept in ``--out``
+the set loss, with a last level at full resolution, without temporal context, without Muon,
+from the starter and without measured uncertainties, each for the same processor time and from each
+seed, and prints a table of efficiencies and reliabilities on some of the frozen sets. What was
+measured is kept in ``--out``
 row by row: a second call goes on.
 """
 
@@ -32,6 +33,7 @@ RECIPES = {
     "paper's network and loss": dataclasses.replace(_BASE, network="decode"),
     _DEFAULT: _BASE,
     "... with the set loss": dataclasses.replace(_BASE, options={"loss": "set"}),
+    "... with a last level": dataclasses.replace(_BASE, options={"detail": 32}),
     "... without context": dataclasses.replace(_BASE, context_frames=1),
     "... with AdamW": dataclasses.replace(
         _BASE, learning_rate=3e-3, settings={"optimizer": "adamw"}

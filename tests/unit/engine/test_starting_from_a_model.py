@@ -94,7 +94,7 @@ def test_a_starter_is_found_by_the_calibration_and_turned_where_needed(
     child = trained(folder, "child.decode", init="starter", **still)
     assert child.training_record["parent_model_id"] == parent.model_id
     assert child.scaling == parent.scaling
-    rows = slice(3, 4)  # z is the fourth map
+    rows = slice(12, 16)  # z is the fourth map, and each map has four pixels of a cell
     expected = parent.weights["last.weight"].copy()
     if is_turned:
         expected[rows] *= -1
@@ -146,7 +146,7 @@ def test_a_training_goes_on_from_the_starter_that_it_began_with(
 def test_options_that_a_training_leaves_open_are_the_models(tmp_path: Path) -> None:
     write_inputs(tmp_path)
     parent, child = (str(tmp_path / f"{name}.decode") for name in ("parent", "child"))
-    options = {"width": 3, "detail": 0}
+    options = {"width": 3, "detail": 8}
     train.run(
         train_spec(tmp_path, out=parent, network="fast", network_options=options), JobContext()
     )
@@ -154,7 +154,7 @@ def test_options_that_a_training_leaves_open_are_the_models(tmp_path: Path) -> N
     train.run(spec, JobContext())
     assert read_model(Path(child)).network_options == options
     other = train_spec(
-        tmp_path, out=child, network="fast", network_options={"detail": 32}, init=parent,
+        tmp_path, out=child, network="fast", network_options={"detail": 0}, init=parent,
         overwrite=True,
     )  # fmt: skip
     with pytest.raises(ModelError, match="cannot start from this model"):

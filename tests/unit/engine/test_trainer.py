@@ -26,6 +26,7 @@ from decode_engine.network.registry import build_network
 from decode_engine.network.scaling import NetworkScaling
 from decode_engine.psf.models import psf_from_calibration
 from decode_engine.simulation.simulator import Simulator
+from decode_engine.training.checkpoint import load_weights, weights
 from decode_engine.training.ema import WeightAverage
 from decode_engine.training.schedule import DEFAULT_MINUTES, Budget, learning_rate_factor
 from decode_engine.training.stream import NetworkBatch, TrainingStream, named_generator
@@ -489,3 +490,15 @@ def test_generators_for_devices_without_samplers_live_on_the_cpu() -> None:
     assert torch.rand(1, generator=generator) == torch.rand(
         1, generator=named_generator(0, "training", "cpu")
     )
+
+
+def test_weights_of_a_network_that_is_built_differently_are_refused_and_nothing_is_changed() -> (
+    None
+):
+    before, now = (build_network("fast", {"width": 3, "detail": k}, 3) for k in (0, 8))
+    kept = weights(now, "weights")
+    with pytest.raises(ConfigError, match="builds differently") as error:
+        load_weights(now, weights(before, "weights"), "weights")
+    assert "start anew" in error.value.hint
+    for name, values in weights(now, "weights").items():
+        np.testing.assert_array_equal(values, kept[name])

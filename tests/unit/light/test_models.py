@@ -211,26 +211,10 @@ def test_lists_in_place_of_groups_are_bad_input(path: Path, name: str) -> None:
 def test_later_version(path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         text = json.loads(archive.read("model.json"))
-    rewrite(path, {"model.json": json.dumps({**text, "schema_version": 3}).encode()})
-    with pytest.raises(ModelError, match="version 3") as error:
+    rewrite(path, {"model.json": json.dumps({**text, "schema_version": 2}).encode()})
+    with pytest.raises(ModelError, match="version 2") as error:
         read_model(path)
     assert "Update" in error.value.hint
-
-
-@pytest.mark.parametrize(
-    ("network", "options"),
-    [("fast", {"detail": 0, "width": 6}), ("decode", {"width": 6})],
-)
-def test_models_of_before_the_last_level_at_full_resolution_say_so(
-    path: Path, network: str, options: dict[str, int]
-) -> None:
-    with zipfile.ZipFile(path) as archive:
-        text = json.loads(archive.read("model.json"))
-    before = {
-        **text, "schema_version": 1, "network": network, "network_options": {"width": 6}
-    }  # fmt: skip
-    rewrite(path, {"model.json": json.dumps(before).encode()})
-    assert read_model(path).network_options == options
 
 
 def test_pickled_map_is_refused(path: Path, tmp_path: Path) -> None:
